@@ -1,0 +1,66 @@
+# Baselines that call a big library: one module pareto_<library>.so each, beside the program in
+# plugins/, with a manifest that `list` and `plan` read without opening the module.
+set(PARETO_BUILT_PLUGINS "")
+
+# pareto_add_plugin(library link...): from all kernels/*/<library>_*.cc.
+function(pareto_add_plugin library)
+  file(GLOB sources CONFIGURE_DEPENDS kernels/*/${library}_*.cc)
+  if(NOT sources)
+    return()
+  endif()
+  set(target pareto_${library})
+  add_library(${target} MODULE ${sources})
+  target_link_libraries(${target} PRIVATE pareto_dependencies_headers ${ARGN})
+  target_compile_options(${target} PRIVATE ${PARETO_KERNEL_OPTIONS})
+  # Harness symbols come from the program that opens the module, hence no objects of ours in here.
+  set_target_properties(${target} PROPERTIES
+    PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins)
+  list(APPEND PARETO_BUILT_PLUGINS ${target})
+  set(PARETO_BUILT_PLUGINS ${PARETO_BUILT_PLUGINS} PARENT_SCOPE)
+  if(PARETO_PLUGIN_MANIFESTS AND TARGET pareto AND EXISTS ${CMAKE_SOURCE_DIR}/cli/plugin_manifest.cc)
+    set(manifest ${CMAKE_BINARY_DIR}/plugins/pareto_${library}.json)
+    add_custom_command(OUTPUT ${manifest}
+      COMMAND pareto plugin-manifest $<TARGET_FILE:${target}> ${manifest}
+      DEPENDS pareto ${target} COMMENT "Manifest of ${target}" VERBATIM)
+    add_custom_target(${target}_manifest ALL DEPENDS ${manifest})
+  endif()
+endfunction()
+
+# The headers and flags of pareto_dependencies without its libraries, which the program provides.
+add_library(pareto_dependencies_headers INTERFACE)
+target_include_directories(pareto_dependencies_headers INTERFACE
+  $<TARGET_PROPERTY:pareto_dependencies,INTERFACE_INCLUDE_DIRECTORIES>)
+target_include_directories(pareto_dependencies_headers SYSTEM INTERFACE ${HDF5_INCLUDE})
+target_compile_options(pareto_dependencies_headers INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra>)
+target_link_libraries(pareto_dependencies_headers INTERFACE fmt::fmt)
+
+if(PARETO_PLUGINS)
+  find_package(OpenBLAS QUIET)
+  find_path(OPENBLAS_INCLUDE NAMES openblas_config.h PATH_SUFFIXES openblas openblas-pthread x86_64-linux-gnu/openblas-pthread)
+  find_library(OPENBLAS_LIBRARY NAMES openblas PATH_SUFFIXES openblas-pthread)
+  if(OPENBLAS_LIBRARY AND OPENBLAS_INCLUDE)
+    add_library(pareto_openblas_library INTERFACE)
+    target_include_directories(pareto_openblas_library SYSTEM INTERFACE ${OPENBLAS_INCLUDE})
+    target_link_libraries(pareto_openblas_library INTERFACE ${OPENBLAS_LIBRARY})
+    pareto_add_plugin(openblas pareto_openblas_library)
+  else()
+    message(STATUS "OpenBLAS not found: its baselines are left out")
+  endif()
+
+  find_library(ONEDNN_LIBRARY NAMES dnnl)
+  find_path(ONEDNN_INCLUDE NAMES dnnl.hpp)
+  if(ONEDNN_LIBRARY AND ONEDNN_INCLUDE)
+    pareto_add_plugin(onednn ${ONEDNN_LIBRARY})
+  else()
+    message(STATUS "oneDNN not found: its baselines are left out")
+  endif()
+
+  # Put there by `make peers`; see tools/peers.sh.
+  include(${CMAKE_SOURCE_DIR}/build/peers/peers.cmake OPTIONAL)
+  if(TARGET pareto_torch_library)
+    pareto_add_plugin(torch pareto_torch_library)
+  endif()
+  if(TARGET pareto_ggml_library)
+    pareto_add_plugin(ggml pareto_ggml_library)
+  endif()
+endif()

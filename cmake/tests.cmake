@@ -1,0 +1,47 @@
+# One GoogleTest program per folder under tests/, each holding the whole program.
+find_package(GTest REQUIRED)
+set(PARETO_TEST_TIMEOUT_S 900)
+
+# pareto_add_test(name source...): program test_<name>, CTest test <name>.
+function(pareto_add_test name)
+  if("${ARGN}" STREQUAL "")
+    return()
+  endif()
+  add_executable(test_${name} ${ARGN})
+  pareto_link(test_${name})
+  target_link_libraries(test_${name} PRIVATE GTest::gtest GTest::gtest_main GTest::gmock)
+  add_test(NAME ${name} COMMAND test_${name} --gtest_brief=1)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${PARETO_TEST_TIMEOUT_S} LABELS cpp
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endfunction()
+
+foreach(folder IN ITEMS harness reference cli kernels emulator)
+  file(GLOB test_sources CONFIGURE_DEPENDS tests/${folder}/*.cc)
+  pareto_add_test(${folder} ${test_sources})
+endforeach()
+
+# Rogues register themselves as variants, so they are linked into their own program alone.
+file(GLOB rogue_sources CONFIGURE_DEPENDS tests/rogues_test.cc tests/rogues/*.cc)
+pareto_add_test(rogues ${rogue_sources})
+if(TARGET test_rogues)
+  target_compile_options(test_rogues PRIVATE ${PARETO_KERNEL_OPTIONS})
+endif()
+file(GLOB suite_sources CONFIGURE_DEPENDS tests/*.cc)
+list(FILTER suite_sources EXCLUDE REGEX "/rogues_test\\.cc$")
+pareto_add_test(suite ${suite_sources})
+
+file(GLOB e2e_tests CONFIGURE_DEPENDS tests/e2e/test_*.py)
+set(PARETO_PYTHON ${CMAKE_SOURCE_DIR}/build/venv/bin/python CACHE FILEPATH "Python with tests/requirements")
+foreach(test IN LISTS e2e_tests)
+  get_filename_component(name ${test} NAME_WE)
+  string(REGEX REPLACE "^test_" "e2e_" name ${name})
+  add_test(NAME ${name} COMMAND ${PARETO_PYTHON} -m pytest -q -p no:cacheprovider ${test})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${PARETO_TEST_TIMEOUT_S} LABELS e2e
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+    ENVIRONMENT "PARETO_BUILD_DIR=${CMAKE_BINARY_DIR};PARETO_PROGRAM=${CMAKE_BINARY_DIR}/pareto;PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/paper")
+endforeach()
+
+if(PARETO_WITH_CUDA)
+  add_test(NAME ptxas_gate COMMAND ${PARETO_GATE_PYTHON} ${CMAKE_SOURCE_DIR}/tools/ptxas_gate.py --self-test)
+  set_tests_properties(ptxas_gate PROPERTIES TIMEOUT 60 LABELS cuda)
+endif()
