@@ -1,1 +1,19 @@
-# `cmake --install build --prefix DIR`: a folder that runs wherever it is put.
+# `cmake --install build --prefix DIR`: a folder that runs wherever it is put, on a machine that has
+# neither HDF5 nor the other libraries. The plug-ins' own big libraries stay behind: a machine
+# without oneDNN only lacks that baseline.
+if(TARGET pareto)
+  install(TARGETS pareto RUNTIME_DEPENDENCY_SET pareto_runtime RUNTIME DESTINATION bin)
+  # The C library and its parts belong to the machine; a driver's libcuda is opened by name.
+  install(RUNTIME_DEPENDENCY_SET pareto_runtime
+    PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv|util)\\.so"
+    LIBRARY DESTINATION lib)
+  if(PARETO_BUILT_PLUGINS)
+    install(TARGETS ${PARETO_BUILT_PLUGINS} LIBRARY DESTINATION lib/pareto/plugins)
+    install(DIRECTORY ${CMAKE_BINARY_DIR}/plugins/ DESTINATION lib/pareto/plugins
+      FILES_MATCHING PATTERN "*.json")
+  endif()
+endif()
+install(DIRECTORY experiments paper DESTINATION share/pareto OPTIONAL
+  PATTERN "__pycache__" EXCLUDE PATTERN ".pytest_cache" EXCLUDE)
+install(FILES results/README.md DESTINATION share/pareto/results OPTIONAL)
+install(FILES LICENSE CITATION.cff DESTINATION share/pareto OPTIONAL)

@@ -47,7 +47,7 @@ if(PARETO_WITH_CUDA)
   pareto_add_objects(pareto_cuda ${cuda_sources})
   if(TARGET pareto_cuda)
     set_target_properties(pareto_cuda PROPERTIES CUDA_COMPILER_LAUNCHER "${PARETO_CUDA_LAUNCHER}")
-    target_compile_options(pareto_cuda PRIVATE -Xptxas=-v -Xcompiler=-fPIC)
+    target_compile_options(pareto_cuda PRIVATE -Xptxas=-v)
   endif()
 endif()
 

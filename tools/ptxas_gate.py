@@ -9,6 +9,7 @@ and, in a source that carries the line `// ptxas: hot`, when a kernel spills reg
 `ptxas_gate.py --self-test` shows on recorded messages that both are caught.
 """
 
+import itertools
 import pathlib
 import re
 import subprocess
@@ -43,7 +44,7 @@ def is_chatter(line: str) -> bool:
 
 
 def object_of(command: list[str]) -> pathlib.Path | None:
-    for flag, value in zip(command, command[1:]):
+    for flag, value in itertools.pairwise(command):
         if flag == "-o":
             return pathlib.Path(value)
     return None

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The demonstration behind `make demo`: real tensors in, frontier table and figures out.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+out=build/demo
+mkdir -p "$out"
+
+experiment=experiments/minilm.toml
+if ! make --no-print-directory model; then
+  echo "demo: the model's package could not be fetched; continuing with synthetic tensors" >&2
+  experiment=experiments/llama3_8b.toml
+fi
+build/pareto run "$experiment" --quick -o "$out/cases"
+build/pareto merge "$out/cases" -o "$out/demo.h5" --keep newest
+build/pareto plot "$out/demo.h5" -o "$out/figures"
+build/pareto show "$out/demo.h5"
+echo
+echo "Result file: $out/demo.h5"
+echo "Figures:"
+find "$out/figures" -name '*.p[dn][fg]' | sort | sed 's/^/  /'
