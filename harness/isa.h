@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pareto {
@@ -29,6 +30,8 @@ constexpr IsaSet operator|(IsaSet a, Isa b) { return a | static_cast<IsaSet>(b);
 /// CPUID and XCR0 (and, for AMX, the permission of the kernel, which this asks for once). The
 /// environment variable PARETO_ISA_MASK (names separated by commas, each taken away) narrows it.
 IsaSet isa_here();
+/// `set` without the extensions named ("avx512,amx_int8"); InputError on an unknown name.
+IsaSet isa_without(IsaSet set, std::string_view names);
 /// Names of the bits, lowest first: "avx2_fma", "avx512", "avx512_vnni", …
 std::vector<std::string> isa_names(IsaSet set);
 
