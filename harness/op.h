@@ -93,11 +93,18 @@ class Op {
   /// Derives dependent values (head_dim_v) and rejects impossible combinations (InputError).
   virtual void complete(Problem& problem) const = 0;
 
-  /// Original inputs (fp32, names of eval.md) drawn from a distribution.
+  /// Original inputs (fp32, names of eval.md) drawn from a distribution. Shapes depend on problem
+  /// and seed only, never on the content number (ragged lengths too).
   [[nodiscard]] virtual TensorMap draw(const Problem& problem, const Draw& draw) const = 0;
   /// Sizes and presence of options from a file's tensors, into `problem`; validates shapes and
   /// dtypes (InputError naming the dataset). May convert or complete `inputs`.
   virtual void adopt(Problem& problem, TensorMap& inputs) const = 0;
+  /// Cuts inputs read from a file down to sizes that `problem` asks for (M below x's rows takes the
+  /// first M); sizes that cannot be cut must agree (InputError).
+  virtual void narrow(const Problem& problem, TensorMap& inputs) const = 0;
+  /// Makes content number `content` of inputs read from a file: what arrives with each call is
+  /// rotated or permuted, so that timed calls differ; content 0 leaves everything as it is.
+  virtual void vary(const Problem& problem, TensorMap& inputs, std::int64_t content) const = 0;
   /// Rounds, quantizes or prunes: exactly what a kernel is given. InputError for operands that the
   /// scheme refuses, CannotRunError for limits of the operand types (K beyond int32).
   [[nodiscard]] virtual Operands encode(const Problem& problem, const TensorMap& inputs) const = 0;

@@ -1,0 +1,71 @@
+#include "harness/case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "harness/hash.h"
+#include "harness/hdf5.h"
+#include "harness/op.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+constexpr std::array<std::string_view, 5> kInsideGroup = {"scheme", "method", "format", "dtype",
+                                                          "kv_dtype"};
+
+std::string source_text(const Source& source) {
+  if (source.distribution != "file") {
+    return fmt::format("distribution={} seed={}", source.distribution, source.seed);
+  }
+  return fmt::format("distribution=file tensor={} content={} seed={}", source.tensor,
+                     source.content, source.seed);
+}
+
+}  // namespace
+
+bool varies_inside_group(const std::string& key) {
+  return std::find(kInsideGroup.begin(), kInsideGroup.end(), key) != kInsideGroup.end();
+}
+
+std::string Case::text() const {
+  std::string words;
+  std::string pairs;
+  for (const Key& key : problem.op().keys()) {
+    const std::string value = text_of(key, problem.value(key.name));
+    if (key.name == "scheme" || key.name == "method") words += " " + value;
+    pairs += fmt::format(" {}={}", key.name, value);
+  }
+  const std::string tensor = source.tensor.empty() ? "" : " tensor=" + source.tensor;
+  return fmt::format("{}{} {}{}{} seed={} threads={} cache={}", full_name(*variant), words,
+                     source.distribution, tensor, pairs, source.seed, threads, cache);
+}
+
+void identify(Case& subject) {
+  std::string all;
+  std::string shared;
+  for (const Key& key : subject.problem.op().keys()) {
+    const std::string pair = key.name + "=" + text_of(key, subject.problem.value(key.name)) + " ";
+    all += pair;
+    if (!varies_inside_group(key.name)) shared += pair;
+  }
+  const std::string rest =
+      fmt::format("op={} {} threads={} cache={}", subject.problem.op().name(),
+                  source_text(subject.source), subject.threads, subject.cache);
+  subject.hash = hex(hash_text(fmt::format("{}{} variant={}", all, rest, subject.variant->name)));
+  subject.group = hex(hash_text(shared + rest));
+}
+
+TensorMap original_inputs(const Problem& problem, const Source& source, std::int64_t content) {
+  if (source.distribution != "file") {
+    return problem.op().draw(problem, {source.distribution, source.seed, content});
+  }
+  TensorMap inputs = read_tensors(source.file + ":" + source.tensor);
+  problem.op().narrow(problem, inputs);
+  problem.op().vary(problem, inputs, content);
+  return inputs;
+}
+
+}  // namespace pareto

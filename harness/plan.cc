@@ -1,0 +1,371 @@
+#include "harness/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <map>
+#include <regex>
+#include <unordered_set>
+
+#include "harness/ceilings.h"
+#include "harness/errors.h"
+#include "harness/hash.h"
+#include "harness/hdf5.h"
+#include "harness/machine.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+// A tuned kernel reaches most of its ceiling, a portable one little: half is the middle.
+constexpr double kAssumedEfficiency = 0.5;
+constexpr double kCallOverheadS = 1e-6;
+// Cold operands rotate among sets of at least three last-level caches.
+constexpr double kColdCaches = 3;
+// A call estimated above this multiple of the case's budget is not worth starting.
+constexpr double kLongestCallBudgets = 10;
+
+// Sizes and content hash of one file tensor, read once.
+struct FileTensor {
+  TensorMap inputs;
+  std::string content;
+};
+
+class FileTensors {
+ public:
+  const FileTensor& get(const std::string& file, const std::string& tensor) {
+    const std::string path = file + ":" + tensor;
+    auto found = cache_.find(path);
+    if (found == cache_.end()) {
+      FileTensor entry{read_tensors(path), ""};
+      std::uint64_t hash = 0;
+      for (const auto& [name, value] : entry.inputs) {
+        hash = hash_text(name + value.shape().text(), hash);
+        hash = hash_bytes({value.view().data, value.view().bytes()}, hash);
+      }
+      entry.content = hex(hash);
+      found = cache_.emplace(path, std::move(entry)).first;
+    }
+    return found->second;
+  }
+
+ private:
+  std::map<std::string, FileTensor> cache_;
+};
+
+struct Candidate {
+  Case subject;
+  std::string reason;  ///< why it is skipped; empty: it runs
+};
+
+class Expander {
+ public:
+  explicit Expander(const Experiment& experiment, const PlanOptions& options)
+      : experiment_(experiment), options_(options) {
+    if (!options.filter.empty()) {
+      try {
+        filter_ = std::regex(options.filter, std::regex::ECMAScript | std::regex::optimize);
+      } catch (const std::regex_error&) {
+        throw InputError(fmt::format("--filter '{}': not a regular expression", options.filter));
+      }
+    }
+  }
+
+  std::vector<Candidate> expand() {
+    for (const Sweep& sweep : experiment_.sweeps) expand_sweep(sweep);
+    return std::move(found_);
+  }
+
+ private:
+  static std::vector<const Variant*> chosen_variants(const Sweep& sweep) {
+    std::vector<const Variant*> chosen;
+    for (const std::string& glob : sweep.variants) {
+      const std::size_t before = chosen.size();
+      bool known = false;
+      for (const Variant* variant : variants()) {
+        if (variant->op != sweep.op->name()) continue;
+        if (!matches_glob(glob, variant->name) && !matches_glob(glob, full_name(*variant))) {
+          continue;
+        }
+        known = true;
+        if (std::find(chosen.begin(), chosen.end(), variant) == chosen.end()) {
+          chosen.push_back(variant);
+        }
+      }
+      if (chosen.size() == before && !known) throw_unknown(sweep, glob);
+    }
+    return chosen;
+  }
+
+  [[noreturn]] static void throw_unknown(const Sweep& sweep, const std::string& glob) {
+    std::vector<std::string> names;
+    for (const Variant* variant : variants()) {
+      if (variant->op == sweep.op->name()) names.push_back(variant->name);
+    }
+    throw InputError(fmt::format("{}: unknown variant '{}' of {}{}", sweep.where, glob,
+                                 sweep.op->name(), suggestion(glob, names)));
+  }
+
+  void expand_sweep(const Sweep& sweep) {
+    chosen_ = chosen_variants(sweep);
+    for (const ShapeRow& row : sweep.shapes) {
+      Problem problem(*sweep.op);
+      for (const Axis& size : row.sizes) problem.set_text(size.key, size.values.front());
+      expand_axis(sweep, row, problem, 0);
+    }
+  }
+
+  void expand_axis(const Sweep& sweep, const ShapeRow& row, const Problem& problem,
+                   std::size_t axis) {
+    if (axis < sweep.axes.size()) {
+      for (const std::string& value : sweep.axes[axis].values) {
+        Problem next = problem;
+        next.set_text(sweep.axes[axis].key, value);
+        expand_axis(sweep, row, next, axis + 1);
+      }
+      return;
+    }
+    for (const std::string& distribution : sweep.distributions) {
+      const bool from_file = distribution == "file";
+      const std::vector<std::string> none = {""};
+      for (const std::string& tensor : from_file ? sweep.tensors : none) {
+        add_source(sweep, row, problem, distribution, tensor);
+      }
+    }
+  }
+
+  void add_source(const Sweep& sweep, const ShapeRow& row, Problem problem,
+                  const std::string& distribution, const std::string& tensor) {
+    Source source{.distribution = distribution, .seed = experiment_.measure.seed};
+    std::string reason;
+    if (distribution == "file") {
+      source.file = sweep.file;
+      source.tensor = tensor;
+      const FileTensor& entry = files_.get(sweep.file, tensor);
+      source.content = entry.content;
+      TensorMap inputs = entry.inputs;
+      try {
+        problem.op().narrow(problem, inputs);
+        problem.op().adopt(problem, inputs);
+      } catch (const InputError& error) {
+        throw InputError(fmt::format("{}: {}:{}: {}", sweep.where, sweep.file, tensor,
+                                     error.what()));
+      }
+    }
+    try {
+      problem.op().complete(problem);
+    } catch (const Error& error) {
+      reason = error.what();
+    }
+    for (const int threads : sweep.threads) {
+      for (const std::string& cache : sweep.caches) {
+        add_cases(row, problem, source, threads, cache, reason);
+      }
+    }
+  }
+
+  void add_cases(const ShapeRow& row, const Problem& problem, const Source& source, int threads,
+                 const std::string& cache, const std::string& reason) {
+    for (const Variant* variant : chosen_) {
+      Candidate candidate;
+      candidate.subject = {.variant = variant,
+                           .problem = problem,
+                           .source = source,
+                           .threads = threads,
+                           .cache = cache,
+                           .shape = row.name,
+                           .hash = "",
+                           .group = ""};
+      if (!options_.filter.empty() && !std::regex_search(candidate.subject.text(), filter_)) {
+        continue;
+      }
+      identify(candidate.subject);
+      if (!seen_.insert(candidate.subject.hash).second) continue;
+      candidate.reason = reason.empty() ? why_not(candidate.subject) : reason;
+      found_.push_back(std::move(candidate));
+    }
+  }
+
+  std::string why_not(const Case& subject) const {
+    std::string reason = missing_here(*subject.variant);
+    if (reason.empty()) reason = refusal(*subject.variant, subject.problem);
+    if (reason.empty() && subject.threads > machine().cores) {
+      reason = fmt::format("threads {} above the {} cores of this machine", subject.threads,
+                           machine().cores);
+    }
+    if (!reason.empty()) return reason;
+    const double call_s = estimated_call_s(subject);
+    const double longest_s = kLongestCallBudgets * experiment_.measure.budget_s;
+    if (call_s > longest_s) {
+      return fmt::format("one call would take about {:.3g} s, above {} x budget_s = {:.3g} s",
+                         call_s, kLongestCallBudgets, longest_s);
+    }
+    return "";
+  }
+
+  const Experiment& experiment_;
+  const PlanOptions& options_;
+  std::regex filter_;
+  std::vector<const Variant*> chosen_;
+  std::vector<Candidate> found_;
+  std::unordered_set<std::string> seen_;
+  FileTensors files_;
+};
+
+double group_memory(const Case& subject) {
+  const double bytes = estimated_call_bytes(subject);
+  if (subject.cache == "warm") return 3 * bytes;
+  return std::max(3 * bytes, kColdCaches * static_cast<double>(machine().last_level_cache_bytes));
+}
+
+const std::string& scheme_of(const Case& subject) {
+  static const std::string kNone;
+  for (const char* name : {"scheme", "format"}) {
+    for (const Key& key : subject.problem.op().keys()) {
+      if (key.name == name) return subject.problem.word(name);
+    }
+  }
+  return kNone;
+}
+
+// The parts of a group that is too big: one per scheme, each with the fp32 cases.
+std::vector<Group> split_by_scheme(const Group& group) {
+  std::map<std::string, Group> parts;
+  std::vector<Case> shared;
+  for (const Case& subject : group.cases) {
+    const std::string& scheme = scheme_of(subject);
+    if (scheme == "fp32") {
+      shared.push_back(subject);
+    } else {
+      parts[scheme].cases.push_back(subject);
+    }
+  }
+  if (parts.empty()) return {group};
+  std::vector<Group> result;
+  for (auto& [scheme, part] : parts) {
+    part.hash = group.hash;
+    part.parts = static_cast<int>(parts.size());
+    part.cases.insert(part.cases.end(), shared.begin(), shared.end());
+    result.push_back(std::move(part));
+  }
+  return result;
+}
+
+void estimate(Group& group, const MeasureSettings& measure) {
+  group.memory_bytes = 0;
+  group.estimated_s = 0;
+  for (const Case& subject : group.cases) {
+    group.memory_bytes += group_memory(subject);
+    const double call_s = estimated_call_s(subject);
+    // Checks cost about ten calls of reference speed; sampling at least three calls.
+    group.estimated_s += std::max(measure.budget_s, 3 * call_s) * measure.processes + 10 * call_s;
+  }
+}
+
+}  // namespace
+
+std::size_t Plan::cases() const {
+  std::size_t count = 0;
+  for (const Group& group : groups) count += group.cases.size();
+  return count;
+}
+
+double estimated_call_bytes(const Case& subject) {
+  return subject.problem.op().estimate(subject.problem).bytes;
+}
+
+double estimated_call_s(const Case& subject) {
+  const Work work = subject.problem.op().estimate(subject.problem);
+  const Ceilings& ceilings = cached_ceilings();
+  const double compute = ceilings.get(subject.variant->unit, subject.threads);
+  const double bandwidth = ceilings.get("read_dram", subject.threads);
+  const double compute_s = compute > 0 ? work.flops / compute : 0;
+  const double bytes_s = bandwidth > 0 ? work.bytes / bandwidth : 0;
+  return kCallOverheadS + std::max(compute_s, bytes_s) / kAssumedEfficiency;
+}
+
+Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
+  std::vector<Candidate> candidates = Expander(experiment, options).expand();
+  std::map<std::string, std::vector<Candidate>> by_group;
+  for (Candidate& candidate : candidates) {
+    by_group[candidate.subject.group].push_back(std::move(candidate));
+  }
+  Plan plan;
+  std::int64_t rank = 0;
+  for (auto& [hash, members] : by_group) {
+    if (rank++ % options.shards != options.shard - 1) continue;
+    Group group{.hash = hash};
+    for (Candidate& member : members) {
+      if (member.reason.empty()) {
+        group.cases.push_back(std::move(member.subject));
+      } else {
+        plan.skipped.push_back({std::move(member.subject), std::move(member.reason)});
+      }
+    }
+    if (group.cases.empty()) continue;
+    estimate(group, experiment.measure);
+    const bool too_big = group.memory_bytes > static_cast<double>(machine().memory_bytes) / 2;
+    for (Group& part : too_big ? split_by_scheme(group) : std::vector<Group>{group}) {
+      estimate(part, experiment.measure);
+      plan.estimated_s += part.estimated_s;
+      plan.memory_bytes = std::max(plan.memory_bytes, part.memory_bytes);
+      plan.groups.push_back(std::move(part));
+    }
+  }
+  return plan;
+}
+
+namespace {
+
+// Task number and count as schedulers export them; the first that is set wins.
+struct SchedulerVariables {
+  const char* name;
+  const char* rank;
+  const char* first;  ///< variable with the first rank; null: ranks start at 0
+  const char* count;
+};
+constexpr SchedulerVariables kSchedulers[] = {
+    {"Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"},
+    {"Slurm step", "SLURM_PROCID", nullptr, "SLURM_NTASKS"},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", nullptr, "OMPI_COMM_WORLD_SIZE"},
+    {"PMI", "PMI_RANK", nullptr, "PMI_SIZE"},
+};
+
+int integer_of(std::string_view text, int otherwise) {
+  int value = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  return result.ec == std::errc() && result.ptr == text.data() + text.size() ? value : otherwise;
+}
+
+int environment_integer(const char* name, int otherwise) {
+  const char* text = name == nullptr ? nullptr : std::getenv(name);
+  return text == nullptr ? otherwise : integer_of(text, otherwise);
+}
+
+}  // namespace
+
+void parse_shard(const std::string& text, PlanOptions& options) {
+  if (text == "auto") {
+    for (const SchedulerVariables& scheduler : kSchedulers) {
+      const int rank = environment_integer(scheduler.rank, -1);
+      const int count = environment_integer(scheduler.count, 0);
+      if (rank < 0 || count < 1) continue;
+      options.shard = rank - environment_integer(scheduler.first, 0) + 1;
+      options.shards = count;
+      break;
+    }
+  } else {
+    const std::size_t slash = text.find('/');
+    options.shard = integer_of(std::string_view(text).substr(0, slash), 0);
+    options.shards = slash == std::string::npos
+                         ? 0
+                         : integer_of(std::string_view(text).substr(slash + 1), 0);
+  }
+  if (options.shards < 1 || options.shard < 1 || options.shard > options.shards) {
+    throw InputError(fmt::format("--shard '{}': I/N with I from 1 to N, or auto", text));
+  }
+}
+
+}  // namespace pareto

@@ -1,0 +1,52 @@
+// What an experiment comes to on this machine: groups of cases, and what is skipped and why.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/case.h"
+#include "harness/experiment.h"
+
+namespace pareto {
+
+struct PlanOptions {
+  std::string filter;      ///< ECMAScript regular expression over Case::text; empty: all
+  int shard = 1;           ///< I of I/N, from 1
+  int shards = 1;          ///< N
+};
+
+struct SkippedCase {
+  Case subject;
+  std::string reason;
+};
+
+/// Cases measured together; only variant, scheme, method, format, dtype and kv_dtype differ.
+struct Group {
+  std::string hash;
+  std::vector<Case> cases;
+  double estimated_s = 0;
+  double memory_bytes = 0;
+  int parts = 1;  ///< > 1: too big for half the memory, split by scheme
+};
+
+struct Plan {
+  std::vector<Group> groups;  ///< sorted by hash
+  std::vector<SkippedCase> skipped;
+  double estimated_s = 0;
+  double memory_bytes = 0;  ///< of the biggest group
+  [[nodiscard]] std::size_t cases() const;
+};
+
+/// Expands the sweeps. Throws InputError for a glob that no variant matches and for shard outside
+/// 1…N; everything that cannot run here ends in `skipped` with its reason.
+Plan make_plan(const Experiment& experiment, const PlanOptions& options);
+
+/// "2/8" → {2, 8}; "auto" → the scheduler's task number (Slurm array, MPI rank). InputError else.
+void parse_shard(const std::string& text, PlanOptions& options);
+
+/// Seconds that one call should take here, from the cached ceilings: an order of magnitude.
+double estimated_call_s(const Case& subject);
+/// Bytes of operands that one call touches.
+double estimated_call_bytes(const Case& subject);
+
+}  // namespace pareto

@@ -1,0 +1,133 @@
+#include "harness/plugin.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "harness/errors.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::vector<fs::path> plugin_folders() {
+  if (const char* folder = std::getenv("PARETO_PLUGIN_DIR")) return {folder};
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  // A test program lies one folder below the program.
+  return {program / "plugins", program.parent_path() / "plugins",
+          program.parent_path() / "lib" / "pareto" / "plugins"};
+}
+
+json to_json(const Limit& limit) {
+  return {{"key", limit.key},
+          {"values", limit.values},
+          {"min", limit.min},
+          {"max", limit.max},
+          {"multiple_of", limit.multiple_of}};
+}
+
+Limit limit_from(const json& entry) {
+  return {.key = entry.at("key"),
+          .values = entry.at("values"),
+          .min = entry.at("min"),
+          .max = entry.at("max"),
+          .multiple_of = entry.at("multiple_of")};
+}
+
+json to_json(const Variant& variant) {
+  json limits = json::array();
+  for (const Limit& limit : variant.limits) limits.push_back(to_json(limit));
+  return {{"op", variant.op},
+          {"name", variant.name},
+          {"summary", variant.summary},
+          {"needs", variant.needs},
+          {"needs_cuda", variant.needs_cuda},
+          {"limits", limits},
+          {"keeps_operands", variant.keeps_operands},
+          {"own_threads", variant.own_threads},
+          {"unit", variant.unit}};
+}
+
+Variant variant_from(const json& entry, const std::string& library, const fs::path& plugin) {
+  Variant variant;
+  variant.op = entry.at("op");
+  variant.name = entry.at("name");
+  variant.summary = entry.at("summary");
+  variant.needs = entry.at("needs");
+  variant.needs_cuda = entry.at("needs_cuda");
+  for (const json& limit : entry.at("limits")) variant.limits.push_back(limit_from(limit));
+  variant.keeps_operands = entry.at("keeps_operands");
+  variant.own_threads = entry.at("own_threads");
+  variant.unit = entry.at("unit");
+  variant.baseline = true;
+  variant.library = library;
+  variant.plugin = plugin.string();
+  return variant;
+}
+
+void read_manifest(const fs::path& path, std::vector<Variant>& found) {
+  try {
+    std::ifstream file(path);
+    const json manifest = json::parse(file);
+    const fs::path plugin = path.parent_path() / manifest.at("plugin").get<std::string>();
+    if (!fs::exists(plugin)) return;
+    for (const json& entry : manifest.at("variants")) {
+      found.push_back(variant_from(entry, manifest.at("library"), plugin));
+    }
+  } catch (const json::exception& error) {
+    throw InputError(fmt::format("{}: not a plug-in manifest: {}", path.string(), error.what()));
+  }
+}
+
+}  // namespace
+
+std::vector<Variant> plugin_variants() {
+  std::vector<Variant> found;
+  for (const fs::path& folder : plugin_folders()) {
+    std::error_code error;
+    std::vector<fs::path> manifests;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (entry.path().extension() == ".json") manifests.push_back(entry.path());
+    }
+    std::sort(manifests.begin(), manifests.end());
+    for (const fs::path& path : manifests) read_manifest(path, found);
+    if (!manifests.empty()) break;
+  }
+  return found;
+}
+
+void open_plugin(const std::string& path) {
+  // Never closed: its thread pools and registered functions live as long as the program.
+  if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
+    throw CannotRunError(fmt::format("plug-in {}: {}", path, dlerror()));
+  }
+}
+
+std::string manifest_of(const std::string& path) {
+  std::set<const Variant*> before;
+  for (const Variant* variant : variants()) before.insert(variant);
+  open_plugin(path);
+  json entries = json::array();
+  std::string library = fs::path(path).stem().string();
+  for (const Variant* variant : variants()) {
+    if (before.contains(variant)) continue;
+    entries.push_back(to_json(*variant));
+    if (!variant->library.empty()) library = variant->library;
+  }
+  return json{{"plugin", fs::path(path).filename().string()},
+              {"library", library},
+              {"variants", entries}}
+      .dump(1);
+}
+
+}  // namespace pareto
