@@ -1,0 +1,21 @@
+// Named tensors in the files of `pareto eval` and of distribution "file".
+#pragma once
+
+#include <string>
+
+#include "harness/tensor.h"
+
+namespace pareto {
+
+/// Reads every dataset of "FILE.h5", "FILE.h5:/group/path" or "FILE.safetensors", subgroups apart.
+/// Floats of any width become fp32; int8, uint8 and int32 stay, other integers become int32 if
+/// every value fits, booleans uint8; uint16 with the attribute dtype = "bf16" is bfloat16. Scalars
+/// get the shape [1]. InputError names the file and the dataset.
+TensorMap read_tensors(const std::string& path_spec);
+
+/// Writes "FILE.h5", "FILE.h5:/group/path" or "FILE.safetensors" anew: fp64 and integers as they
+/// are, every other type as fp32. The file appears whole or not at all. MachineError names the path
+/// and the reason (disk full, read-only).
+void write_tensors(const std::string& path_spec, const TensorMap& tensors);
+
+}  // namespace pareto
