@@ -58,6 +58,15 @@ void identify(Case& subject) {
   subject.group = hex(hash_text(shared + rest));
 }
 
+std::string content_hash(const TensorMap& inputs) {
+  std::uint64_t hash = 0;
+  for (const auto& [name, value] : inputs) {
+    hash = hash_text(name + value.shape().text(), hash);
+    hash = hash_bytes({value.view().data, value.view().bytes()}, hash);
+  }
+  return hex(hash);
+}
+
 TensorMap original_inputs(const Problem& problem, const Source& source, std::int64_t content) {
   if (source.distribution != "file") {
     return problem.op().draw(problem, {source.distribution, source.seed, content});

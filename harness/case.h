@@ -41,9 +41,12 @@ bool varies_inside_group(const std::string& key);
 /// Fills in `hash` and `group`.
 void identify(Case& subject);
 
+/// Hash of names, shapes and bytes: `Source::content`.
+std::string content_hash(const TensorMap& inputs);
+
 /// The original inputs of a source: drawn, or read from its file and narrowed to the problem's
-/// sizes. `content` numbers different inputs of the same case: a file's are permuted copies of its
-/// rows, see Op::vary.
+/// sizes. `content` numbers different inputs of the same case (for a
+/// file's, see Op::vary).
 TensorMap original_inputs(const Problem& problem, const Source& source, std::int64_t content);
 
 }  // namespace pareto

@@ -11,7 +11,6 @@
 
 #include "harness/ceilings.h"
 #include "harness/errors.h"
-#include "harness/hash.h"
 #include "harness/hdf5.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
@@ -40,12 +39,7 @@ class FileTensors {
     auto found = cache_.find(path);
     if (found == cache_.end()) {
       FileTensor entry{read_tensors(path), ""};
-      std::uint64_t hash = 0;
-      for (const auto& [name, value] : entry.inputs) {
-        hash = hash_text(name + value.shape().text(), hash);
-        hash = hash_bytes({value.view().data, value.view().bytes()}, hash);
-      }
-      entry.content = hex(hash);
+      entry.content = content_hash(entry.inputs);
       found = cache_.emplace(path, std::move(entry)).first;
     }
     return found->second;

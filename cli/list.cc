@@ -1,0 +1,99 @@
+// pareto list: ops, schemes and variants; what each needs; why it cannot run here.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/verbs.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+using nlohmann::json;
+
+struct ListOptions {
+  std::string op;
+  bool verbose = false;
+  bool as_json = false;
+};
+
+json to_json(const Variant& variant) {
+  const std::string reason = missing_here(variant);
+  json entry = {{"name", full_name(variant)},     {"op", variant.op},
+                {"runnable", reason.empty()},     {"reason", reason},
+                {"summary", variant.summary},     {"baseline", variant.baseline},
+                {"library", variant.library},     {"needs", isa_names(variant.needs)},
+                {"needs_cuda", variant.needs_cuda}, {"unit", variant.unit}};
+  json limits = json::array();
+  for (const Limit& limit : variant.limits) {
+    limits.push_back({{"key", limit.key}, {"values", limit.values}});
+  }
+  entry["limits"] = limits;
+  return entry;
+}
+
+json to_json(const Op& op) {
+  json keys = json::array();
+  for (const Key& key : op.keys()) {
+    keys.push_back({{"name", key.name},
+                    {"default", text_of(key, Problem(op).value(key.name))},
+                    {"words", key.words},
+                    {"help", key.help}});
+  }
+  return {{"op", op.name()}, {"keys", keys}};
+}
+
+void print_op(const Op& op, bool verbose) {
+  fmt::print("{}\n", op.name());
+  for (const Key& key : op.keys()) {
+    const bool listed = verbose || key.name == "scheme" || key.name == "format" ||
+                        key.name == "dtype" || key.name == "kv_dtype";
+    if (!listed) continue;
+    const std::string legal = key.words.empty() ? "" : fmt::format("{}", fmt::join(key.words, " "));
+    fmt::print("  {} = {}  {}{}\n", key.name, text_of(key, Problem(op).value(key.name)), legal,
+               verbose ? "  # " + key.help : "");
+  }
+}
+
+void print_variant(const Variant& variant, bool verbose) {
+  const std::string reason = missing_here(variant);
+  fmt::print("  {:<34} {:<10} {}\n", full_name(variant), reason.empty() ? "runs" : "skipped",
+             reason.empty() ? variant.summary : reason);
+  if (!verbose) return;
+  fmt::print("    needs: {}; ceiling: {}{}\n", fmt::join(isa_names(variant.needs), " "),
+             variant.unit, variant.library.empty() ? "" : "; library: " + variant.library);
+  for (const Limit& limit : variant.limits) {
+    fmt::print("    {}: {}\n", limit.key, fmt::join(limit.values, " "));
+  }
+}
+
+void list(const ListOptions& options) {
+  if (!options.op.empty()) find_op(options.op);
+  json all = {{"ops", json::array()}, {"variants", json::array()}};
+  for (const Op* op : ops()) {
+    if (!options.op.empty() && op->name() != options.op) continue;
+    all["ops"].push_back(to_json(*op));
+    if (!options.as_json) print_op(*op, options.verbose);
+    for (const Variant* variant : variants()) {
+      if (variant->op != op->name()) continue;
+      all["variants"].push_back(to_json(*variant));
+      if (!options.as_json) print_variant(*variant, options.verbose);
+    }
+  }
+  if (options.as_json) fmt::print("{}\n", all.dump(1));
+}
+
+}  // namespace
+
+void add_list_verb(CLI::App& app, int&) {
+  auto options = std::make_shared<ListOptions>();
+  CLI::App* verb = app.add_subcommand("list", "Ops, schemes and variants; why one cannot run here");
+  verb->add_option("--op", options->op, "only this op");
+  verb->add_flag("--verbose", options->verbose, "keys, needs and limits too");
+  verb->add_flag("--json", options->as_json, "machine-readable");
+  verb->callback([options] { list(*options); });
+}
+
+}  // namespace pareto
