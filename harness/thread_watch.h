@@ -1,0 +1,31 @@
+// Threads and floating-point modes of this process, before and after somebody else's code.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "harness/thread_pool.h"
+
+namespace pareto {
+
+/// Control bits of MXCSR (rounding, masks, flush-to-zero, denormals-are-zero) and of the x87 unit.
+std::uint32_t fp_modes();
+void set_fp_modes(std::uint32_t modes);
+/// "" or "flush-to-zero left on, rounding towards zero left on".
+std::string fp_modes_difference(std::uint32_t before, std::uint32_t after);
+/// The same on every member of a pool: "" or the first difference; restores the modes.
+std::string restore_fp_modes(ThreadPool& pool, std::uint32_t wanted);
+
+/// Notices threads that outlive a call.
+class ThreadWatch {
+ public:
+  ThreadWatch();  ///< takes the number of threads as the baseline
+  /// "" or why somebody still runs: more threads than at the baseline that do not go away within
+  /// 20 ms, or processor time spent while this thread slept.
+  [[nodiscard]] std::string still_running() const;
+
+ private:
+  int threads_ = 0;
+};
+
+}  // namespace pareto
