@@ -29,15 +29,16 @@ bool is_mapped(std::size_t bytes) { return bytes >= kHugePage; }
 std::byte* map_huge(std::size_t bytes) {
   const std::size_t size = padded(bytes, kHugePage);
   // One huge page more than needed, then the ends are cut off so that the start is aligned.
-  void* raw = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                   -1, 0);
+  void* raw =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (raw == MAP_FAILED) return nullptr;
   auto* begin = static_cast<std::byte*>(raw);
   const std::size_t skip =
       (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
   if (skip > 0) munmap(begin, skip);
   if (skip < kHugePage) munmap(begin + skip + size, kHugePage - skip);
-  madvise(begin + skip, size, MADV_HUGEPAGE);  // a kernel without huge pages may refuse: slower only
+  madvise(begin + skip, size,
+          MADV_HUGEPAGE);  // a kernel without huge pages may refuse: slower only
   return begin + skip;
 }
 

@@ -49,13 +49,13 @@ struct Series {
   double median = 0;                     ///< of the block medians, seconds per call
   double lo = 0;                         ///< 95 % interval of the median; NaN: not known
   double hi = 0;
-  std::string stop_reason;          ///< "precision", "budget" or "sample_limit"
-  bool unstable = false;            ///< a trend: see trend.h
-  double trend_p = 1;               ///< Mann–Kendall
-  double trend_change = 0;          ///< Sen slope × duration ÷ median
-  double core_clock_hz = 0;         ///< median over the visits; NaN: not recorded
-  double visits_s = 0;              ///< wall time of begin_visit and end_visit
-  double samples_s = 0;             ///< wall time of the blocks
+  std::string stop_reason;   ///< "precision", "budget" or "sample_limit"
+  bool unstable = false;     ///< a trend: see trend.h
+  double trend_p = 1;        ///< Mann–Kendall
+  double trend_change = 0;   ///< Sen slope × duration ÷ median
+  double core_clock_hz = 0;  ///< median over the visits; NaN: not recorded
+  double visits_s = 0;       ///< wall time of begin_visit and end_visit
+  double samples_s = 0;      ///< wall time of the blocks
 };
 
 /// Where a group stands; passed after every round and after the calibration (round 0).

@@ -21,7 +21,6 @@ struct MeanInterval {
 };
 
 /// Two-sided t interval of the mean; the standard error is multiplied by `inflation`.
-MeanInterval mean_interval(std::span<const double> values, double confidence,
-                           double inflation = 1);
+MeanInterval mean_interval(std::span<const double> values, double confidence, double inflation = 1);
 
 }  // namespace pareto
