@@ -56,7 +56,7 @@ if(PARETO_PLUGINS)
   endif()
 
   # Put there by `make peers`; see tools/peers.sh.
-  include(${CMAKE_SOURCE_DIR}/build/peers/peers.cmake OPTIONAL)
+  include(peers)
   if(TARGET pareto_torch_library)
     pareto_add_plugin(torch pareto_torch_library)
   endif()
