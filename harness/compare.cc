@@ -1,0 +1,162 @@
+#include "harness/compare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "harness/stopping.h"
+#include "harness/student_t.h"
+
+namespace pareto {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kFewestRounds = 16;
+constexpr std::size_t kFewestProcesses = 5;
+
+double corrected_confidence(const CompareOptions& options) {
+  return 1 - (1 - options.confidence) / std::max(1, options.comparisons);
+}
+
+// From the interval [centre ± half_width] of the log speed-up and the margin, also as a log.
+Comparison judge(double centre, double half_width, double log_margin) {
+  Comparison result;
+  result.speedup = std::exp(centre);
+  result.lo = std::exp(centre - half_width);
+  result.hi = std::exp(centre + half_width);
+  result.margin = std::expm1(log_margin);
+  if (centre - half_width > log_margin) {
+    result.verdict = Verdict::kFaster;
+  } else if (centre + half_width < -log_margin) {
+    result.verdict = Verdict::kSlower;
+  } else if (centre - half_width >= -log_margin && centre + half_width <= log_margin) {
+    result.verdict = Verdict::kSame;
+  } else {
+    result.reason = fmt::format("the interval [{:.4f}, {:.4f}] crosses the margin of ±{:.1f} %",
+                                result.lo, result.hi, 100 * result.margin);
+  }
+  return result;
+}
+
+Comparison unclear(double speedup, std::int64_t count, std::string reason) {
+  Comparison result;
+  result.speedup = speedup;
+  result.lo = kNaN;
+  result.hi = kNaN;
+  result.count = count;
+  result.reason = std::move(reason);
+  return result;
+}
+
+// Samples of the round that starts at `begin`; moves `begin` to the next round.
+double next_round_median(const RoundSamples& samples, std::size_t& begin) {
+  std::size_t end = begin;
+  while (end < samples.round.size() && samples.round[end] == samples.round[begin]) ++end;
+  const double median = median_of(samples.seconds.subspan(begin, end - begin));
+  begin = end;
+  return median;
+}
+
+std::vector<double> paired_log_ratios(const RoundSamples& first, const RoundSamples& second) {
+  std::vector<double> ratios;
+  std::size_t a = 0;
+  std::size_t b = 0;
+  while (a < first.round.size() && b < second.round.size()) {
+    if (first.round[a] < second.round[b]) {
+      ++a;
+    } else if (first.round[a] > second.round[b]) {
+      ++b;
+    } else {
+      const double first_s = next_round_median(first, a);
+      ratios.push_back(std::log(first_s / next_round_median(second, b)));
+    }
+  }
+  return ratios;
+}
+
+struct LogMean {
+  double mean;
+  double squared_error;  ///< of the mean
+  double dof;
+};
+
+LogMean log_mean(std::span<const double> medians) {
+  const auto count = static_cast<double>(medians.size());
+  double sum = 0;
+  for (const double median : medians) sum += std::log(median);
+  double squares = 0;
+  for (const double median : medians) {
+    squares += (std::log(median) - sum / count) * (std::log(median) - sum / count);
+  }
+  return {sum / count, squares / (count - 1) / count, count - 1};
+}
+
+}  // namespace
+
+std::string_view name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kFaster:
+      return "FASTER";
+    case Verdict::kSlower:
+      return "SLOWER";
+    case Verdict::kSame:
+      return "SAME";
+    case Verdict::kUnclear:
+      break;
+  }
+  return "UNCLEAR";
+}
+
+Comparison compare_rounds(const RoundSamples& first, const RoundSamples& second,
+                          const CompareOptions& options) {
+  const std::vector<double> ratios = paired_log_ratios(first, second);
+  const auto rounds = static_cast<std::int64_t>(ratios.size());
+  if (rounds < kFewestRounds) {
+    return unclear(median_of(first.seconds) / median_of(second.seconds), rounds,
+                   fmt::format("{} common rounds, at least {} are needed", rounds, kFewestRounds));
+  }
+  const double rho = lag1_autocorrelation(ratios);
+  const MeanInterval mean =
+      mean_interval(ratios, corrected_confidence(options), std::sqrt((1 + rho) / (1 - rho)));
+  Comparison result = judge(mean.mean, mean.half_width, std::log1p(options.margin));
+  result.count = rounds;
+  return result;
+}
+
+double baseline_drift(std::span<const ProcessMedians> baselines) {
+  double drift = 0;
+  for (const ProcessMedians& baseline : baselines) {
+    if (baseline.first.empty() || baseline.second.empty()) continue;
+    drift =
+        std::max(drift, std::abs(std::log(median_of(baseline.first) / median_of(baseline.second))));
+  }
+  return drift;
+}
+
+Comparison compare_processes(const ProcessMedians& medians, double drift,
+                             const CompareOptions& options) {
+  const std::size_t fewest = std::min(medians.first.size(), medians.second.size());
+  if (fewest < kFewestProcesses) {
+    return unclear(median_of(medians.first) / median_of(medians.second),
+                   static_cast<std::int64_t>(fewest),
+                   fmt::format("{} and {} processes, at least {} a side are needed (--processes)",
+                               medians.first.size(), medians.second.size(), kFewestProcesses));
+  }
+  const LogMean a = log_mean(medians.first);
+  const LogMean b = log_mean(medians.second);
+  const double squared = a.squared_error + b.squared_error;
+  // Welch–Satterthwaite; identical medians on both sides leave nothing to divide by.
+  const double dof = squared > 0 ? squared * squared /
+                                       (a.squared_error * a.squared_error / a.dof +
+                                        b.squared_error * b.squared_error / b.dof)
+                                 : a.dof + b.dof;
+  const double quantile = student_t_quantile(0.5 * (1 + corrected_confidence(options)), dof);
+  Comparison result =
+      judge(a.mean - b.mean, quantile * std::sqrt(squared), std::log1p(options.margin) + drift);
+  result.count = static_cast<std::int64_t>(fewest);
+  return result;
+}
+
+}  // namespace pareto
