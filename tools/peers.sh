@@ -25,15 +25,15 @@ build_ggml() {
   [[ -f $stamp ]] && return 0
   say "building the ggml of llama-cpp-python $llama_cpp_python_version"
   local archive=llama_cpp_python-$llama_cpp_python_version
-  # `pip download` would run the package's build backend just to read its metadata; any stage of
-  # that failing is no matter once the archive lies there.
-  pip download --no-deps --no-build-isolation --no-binary :all: --dest "$peers/download" \
-    "llama-cpp-python==$llama_cpp_python_version" >/dev/null 2>&1 || true
-  [[ -f $peers/download/$archive.tar.gz ]] || fetch_archive "$archive.tar.gz"
+  # Minutes: before it hands the archive over, pip asks the package's build backend about it.
+  [[ -f $peers/download/$archive.tar.gz ]] ||
+    pip download --no-deps --no-binary :all: --dest "$peers/download" \
+      "llama-cpp-python==$llama_cpp_python_version"
   rm -rf "$peers/ggml-source" "$peers/ggml-build" "$peers/ggml"
   mkdir -p "$peers/ggml-source"
   tar -xzf "$peers/download/$archive.tar.gz" -C "$peers/ggml-source" --strip-components=4 \
     "$archive/vendor/llama.cpp/ggml"
+  touch "$peers/ggml-source/ggml.pc.in" # named by its CMakeLists.txt, absent from the archive
   # GGML_NATIVE: its best kernels for this very CPU, as its own users build it.
   cmake -S "$peers/ggml-source" -B "$peers/ggml-build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_INSTALL_PREFIX="$peers/ggml" -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DGGML_CCACHE=OFF \
@@ -41,13 +41,6 @@ build_ggml() {
   cmake --build "$peers/ggml-build" --target install >"$peers/ggml-build.log" ||
     { tail -n 30 "$peers/ggml-build.log"; return 1; }
   touch "$stamp"
-}
-
-# fetch_archive FILE: the source archive through the index, without asking its build backend.
-fetch_archive() {
-  pip download --no-deps --no-binary :all: --dest "$peers/download" \
-    "llama-cpp-python==$llama_cpp_python_version"
-  [[ -f $peers/download/$1 ]]
 }
 
 fetch_torch
