@@ -15,8 +15,8 @@ inline constexpr std::int64_t kQ4kSubBlock = 32;
 inline constexpr std::int64_t kQ4kBytes = 144;
 
 /// The 6-bit scale and minimum of sub-block b, from the 12 bytes at offset 4. Sub-blocks 0…3 use
-/// the low 6 bits of bytes b (sc) and b+4 (mn); 4…7 use the nibbles of byte b+4, with their upper two
-/// bits at the top of bytes b−4 (sc) and b (mn).
+/// the low 6 bits of bytes b (sc) and b+4 (mn); 4…7 use the nibbles of byte b+4, with their upper
+/// two bits at the top of bytes b−4 (sc) and b (mn).
 struct Q4kScale {
   std::uint8_t sc = 0;
   std::uint8_t mn = 0;

@@ -20,20 +20,22 @@
 //   nf4_g64            bf16|fp16    u8 [N,⌈K/2⌉] nibbles   fp32 [N,G] absmax
 //   mxfp4              bf16|fp16    u8 [N,⌈K/2⌉] nibbles   u8 [N,G] E8M0
 //   mxfp6_e2m3, _e3m2  bf16|fp16    u8 [N,⌈K/4⌉·3] sextets u8 [N,G] E8M0
-//   nvfp4              bf16|fp16    u8 [N,⌈K/2⌉] nibbles   E4M3 [N,G]         w_tensor_scale fp32 [1]
-//   fp8_e4m3, _e5m2    fp32         E4M3|E5M2 [N,K]        fp32 [N]
-//   fp8_e4m3_block128  fp32         E4M3 [N,K]             fp32 [⌈N/128⌉,⌈K/128⌉]
-//   mxfp8              fp32         E4M3 [N,K]             u8 [N,G] E8M0
-//   operands=s8|u8     s8|u8 [M,K]  s8 [N,K], −128 too     fp32 [N]           x_scale fp32 [M],
-//                                                                             x_zero s32 [M] or absent
-//   every scheme                                                              bias fp32 [N] or absent
+//   nvfp4              bf16|fp16    u8 [N,⌈K/2⌉] nibbles   E4M3 [N,G]         w_tensor_scale fp32
+//   [1] fp8_e4m3, _e5m2    fp32         E4M3|E5M2 [N,K]        fp32 [N] fp8_e4m3_block128  fp32
+//   E4M3 [N,K]             fp32 [⌈N/128⌉,⌈K/128⌉] mxfp8              fp32         E4M3 [N,K] u8
+//   [N,G] E8M0 operands=s8|u8     s8|u8 [M,K]  s8 [N,K], −128 too     fp32 [N]           x_scale
+//   fp32 [M],
+//                                                                             x_zero s32 [M] or
+//                                                                             absent
+//   every scheme                                                              bias fp32 [N] or
+//   absent
 //
-// Nibbles: byte j of a row holds k = 2j low and k = 2j+1 high. int4: code = value + 8 (asym: value =
-// (code − zero)·scale). nf4: index into kNf4Table. mxfp4, nvfp4: E2M1 codes.
-// Sextets: code k stands in bits 6k … 6k+5 of the row read as a little-endian bit string, so that
-// 4 codes fill 3 bytes.
-// Blocks are ggml's: q8_0 {fp16 d, s8 q[32]}; q4_0 {fp16 d, u8 q[16]}, byte j holds element j low and
-// j+16 high, value (q − 8)·d; q4_k {fp16 d, fp16 dmin, u8 scales[12], u8 q[128]}: see block_q4_k.h.
+// Nibbles: byte j of a row holds k = 2j low and k = 2j+1 high. int4: code = value + 8 (asym: value
+// = (code − zero)·scale). nf4: index into kNf4Table. mxfp4, nvfp4: E2M1 codes. Sextets: code k
+// stands in bits 6k … 6k+5 of the row read as a little-endian bit string, so that 4 codes fill 3
+// bytes. Blocks are ggml's: q8_0 {fp16 d, s8 q[32]}; q4_0 {fp16 d, u8 q[16]}, byte j holds element
+// j low and j+16 high, value (q − 8)·d; q4_k {fp16 d, fp16 dmin, u8 scales[12], u8 q[128]}: see
+// block_q4_k.h.
 //
 // Dynamic schemes (x fp32 in the table but for q8_0, q4_0, q4_k) quantize x inside `run`, to the
 // codes of quantize.h exactly; fp32 x of q8_0, q4_0, q4_k is used as it is.
@@ -69,16 +71,16 @@ enum QgemmOutput : int { kQgemmY, kQgemmAcc };
 
 /// How x is multiplied.
 enum class XKind : std::uint8_t {
-  kFloat,      ///< as given: fp32, bf16 or fp16
-  kS8Row,      ///< one scale per row of x
-  kS8Tensor,   ///< one scale, from this call's x
-  kS8Static,   ///< one scale, from slot x_scale; saturating
-  kU8Row,      ///< scale and zero point per row
-  kS8Group,    ///< one scale per row and group of x_group
-  kFp8Row,     ///< fp8_dtype, one fp32 scale per row
-  kFp8Group,   ///< E4M3, one fp32 scale per row and group of x_group
-  kMxfp8,      ///< E4M3, one E8M0 scale per row and group of x_group
-  kInteger,    ///< codes given as s8 or u8
+  kFloat,     ///< as given: fp32, bf16 or fp16
+  kS8Row,     ///< one scale per row of x
+  kS8Tensor,  ///< one scale, from this call's x
+  kS8Static,  ///< one scale, from slot x_scale; saturating
+  kU8Row,     ///< scale and zero point per row
+  kS8Group,   ///< one scale per row and group of x_group
+  kFp8Row,    ///< fp8_dtype, one fp32 scale per row
+  kFp8Group,  ///< E4M3, one fp32 scale per row and group of x_group
+  kMxfp8,     ///< E4M3, one E8M0 scale per row and group of x_group
+  kInteger,   ///< codes given as s8 or u8
 };
 
 /// How w is stored.
@@ -87,16 +89,16 @@ enum class WKind : std::uint8_t {
   kS8,
   kInt4,
   kInt4Asym,
-  kQ8Block,     ///< ggml q8_0
-  kQ4Block,     ///< ggml q4_0
-  kQ4kBlock,    ///< ggml q4_k
+  kQ8Block,   ///< ggml q8_0
+  kQ4Block,   ///< ggml q4_0
+  kQ4kBlock,  ///< ggml q4_k
   kNf4,
   kMxfp4,
   kMxfp6E2m3,
   kMxfp6E3m2,
   kNvfp4,
   kFp8Row,
-  kFp8Block,    ///< one fp32 scale per 128 × 128
+  kFp8Block,  ///< one fp32 scale per 128 × 128
   kMxfp8,
 };
 
@@ -122,10 +124,10 @@ struct QgemmProblem {
   const QgemmScheme* scheme = nullptr;
   XKind x_kind = XKind::kFloat;  ///< the scheme's, or kInteger
   WKind w_kind = WKind::kFloat;
-  std::int64_t x_group = 0;           ///< as in the scheme, but K where that says 0
+  std::int64_t x_group = 0;  ///< as in the scheme, but K where that says 0
   std::int64_t w_group = 0;
-  DType x_dtype = DType::kF32;        ///< element type of slot x
-  DType fp8_dtype = DType::kE4m3;     ///< codes of the fp8 schemes
+  DType x_dtype = DType::kF32;     ///< element type of slot x
+  DType fp8_dtype = DType::kE4m3;  ///< codes of the fp8 schemes
   Activation activation = Activation::kNone;
   DType out_dtype = DType::kF32;
   bool has_bias = false;
