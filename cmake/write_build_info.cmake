@@ -33,6 +33,17 @@ endforeach()
 string(SHA256 build_id "${identity}")
 string(SUBSTRING ${build_id} 0 16 build_id)
 
+# Results of the references are remembered under this id: it changes with their sources alone.
+set(reference_identity "${COMPILER} ${COMPILER_VERSION}|${FLAGS}")
+foreach(source IN LISTS sources)
+  if(source MATCHES "^reference/|^harness/(tensor|problem|op|thread_pool)\\.")
+    file(SHA256 ${SOURCE_DIR}/${source} content)
+    string(APPEND reference_identity "|${source}=${content}")
+  endif()
+endforeach()
+string(SHA256 reference_id "${reference_identity}")
+string(SUBSTRING ${reference_id} 0 16 reference_id)
+
 # Names of the CUDA variants, one a source file, so that a CPU-only program can still list them.
 file(GLOB cuda_sources RELATIVE ${SOURCE_DIR}/kernels ${SOURCE_DIR}/kernels/*/cuda_*.cu)
 list(TRANSFORM cuda_sources REPLACE "\\.cu$" "")
@@ -56,6 +67,8 @@ inline constexpr std::string_view kBuildType = "@BUILD_TYPE@";
 inline constexpr std::string_view kCuda = "@CUDA@";
 /// 16 hex digits over all sources, the compiler and its flags.
 inline constexpr std::string_view kBuildId = "@build_id@";
+/// 16 hex digits over the references' sources, the compiler and its flags.
+inline constexpr std::string_view kReferenceId = "@reference_id@";
 /// Every kernels/<op>/cuda_*.cu as "<op>/cuda_<name>", separated by spaces, built or not.
 inline constexpr std::string_view kCudaVariants = "@cuda_variants@";
 }  // namespace pareto::build_info
