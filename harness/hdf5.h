@@ -14,7 +14,7 @@
 
 namespace pareto {
 
-/// An HDF5 identifier of any kind, closed by the function that opened it asks for.
+/// An HDF5 identifier of any kind with the function that closes it.
 class H5Handle {
  public:
   using Closer = herr_t (*)(hid_t);
@@ -33,9 +33,7 @@ class H5Handle {
 
   [[nodiscard]] hid_t id() const { return id_; }
   /// False if the library reports an error, as a full disk does when a file is closed.
-  bool close() noexcept {
-    return id_ < 0 || closer_(std::exchange(id_, H5I_INVALID_HID)) >= 0;
-  }
+  bool close() noexcept { return id_ < 0 || closer_(std::exchange(id_, H5I_INVALID_HID)) >= 0; }
 
  private:
   hid_t id_ = H5I_INVALID_HID;
@@ -77,7 +75,8 @@ class H5File {
   bool writing_ = false;
 };
 
-/// The library's error stack, innermost message first, in one line; clears it.
+/// The library's error stack in one line, then cleared: the system's message if there is one, else
+/// the innermost message and the outermost.
 std::string h5_error_stack();
 
 /// The memory type of T: double, float, std::int8_t … std::uint64_t.
