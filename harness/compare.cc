@@ -28,11 +28,11 @@ Comparison judge(double centre, double half_width, double log_margin) {
   result.hi = std::exp(centre + half_width);
   result.margin = std::expm1(log_margin);
   if (centre - half_width > log_margin) {
-    result.verdict = Verdict::kFaster;
+    result.verdict = SpeedVerdict::kFaster;
   } else if (centre + half_width < -log_margin) {
-    result.verdict = Verdict::kSlower;
+    result.verdict = SpeedVerdict::kSlower;
   } else if (centre - half_width >= -log_margin && centre + half_width <= log_margin) {
-    result.verdict = Verdict::kSame;
+    result.verdict = SpeedVerdict::kSame;
   } else {
     result.reason = fmt::format("the interval [{:.4f}, {:.4f}] crosses the margin of ±{:.1f} %",
                                 result.lo, result.hi, 100 * result.margin);
@@ -95,15 +95,15 @@ LogMean log_mean(std::span<const double> medians) {
 
 }  // namespace
 
-std::string_view name_of(Verdict verdict) {
+std::string_view name_of(SpeedVerdict verdict) {
   switch (verdict) {
-    case Verdict::kFaster:
+    case SpeedVerdict::kFaster:
       return "FASTER";
-    case Verdict::kSlower:
+    case SpeedVerdict::kSlower:
       return "SLOWER";
-    case Verdict::kSame:
+    case SpeedVerdict::kSame:
       return "SAME";
-    case Verdict::kUnclear:
+    case SpeedVerdict::kUnclear:
       break;
   }
   return "UNCLEAR";

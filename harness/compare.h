@@ -10,12 +10,12 @@
 namespace pareto {
 
 /// Of the second against the first.
-enum class Verdict : std::uint8_t { kFaster, kSlower, kSame, kUnclear };
+enum class SpeedVerdict : std::uint8_t { kFaster, kSlower, kSame, kUnclear };
 /// "FASTER", "SLOWER", "SAME", "UNCLEAR".
-std::string_view name_of(Verdict verdict);
+std::string_view name_of(SpeedVerdict verdict);
 
 struct Comparison {
-  Verdict verdict = Verdict::kUnclear;
+  SpeedVerdict verdict = SpeedVerdict::kUnclear;
   double speedup = 0;  ///< time of the first ÷ time of the second (geometric mean, or of medians)
   double lo = 0;       ///< interval of the speed-up; NaN: not known
   double hi = 0;

@@ -39,7 +39,7 @@ Pair measured(std::uint64_t seed, int rounds, double slowdown) {
   return pair;
 }
 
-int count(Verdict verdict, int rounds, double slowdown, int comparisons = 1) {
+int count(SpeedVerdict verdict, int rounds, double slowdown, int comparisons = 1) {
   int found = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     found += measured(seed, rounds, slowdown).compare(comparisons).verdict == verdict ? 1 : 0;
@@ -49,20 +49,20 @@ int count(Verdict verdict, int rounds, double slowdown, int comparisons = 1) {
 
 // Standard error of d at 32 rounds is √(2·.02²)/√32 = .5 %: 5 % lies 6 of them above the margin.
 TEST(Compare, FindsATwinThatIsFivePercentSlower) {
-  EXPECT_GE(count(Verdict::kSlower, 32, 0.05), 196);
-  EXPECT_GE(count(Verdict::kFaster, 32, 1 / 1.05 - 1), 196);
+  EXPECT_GE(count(SpeedVerdict::kSlower, 32, 0.05), 196);
+  EXPECT_GE(count(SpeedVerdict::kFaster, 32, 1 / 1.05 - 1), 196);
   // A hundred pairs ask for t = 3.9: about nine in ten remain; below 160 of 200 has p < 1e-3.
-  EXPECT_GE(count(Verdict::kSlower, 32, 0.05, 100), 160);
+  EXPECT_GE(count(SpeedVerdict::kSlower, 32, 0.05, 100), 160);
 }
 
 TEST(Compare, IdenticalTwinsAreSameOrUnclear) {
-  EXPECT_EQ(count(Verdict::kSlower, 16, 0) + count(Verdict::kFaster, 16, 0), 0);
-  EXPECT_GE(count(Verdict::kSame, 64, 0), 190);
+  EXPECT_EQ(count(SpeedVerdict::kSlower, 16, 0) + count(SpeedVerdict::kFaster, 16, 0), 0);
+  EXPECT_GE(count(SpeedVerdict::kSame, 64, 0), 190);
 }
 
 // Even with a true difference right at the margin, a verdict of SLOWER is a false alarm of at most
 // 2.5 %: 5 of 200; more than 12 has a probability below 1e-3.
-TEST(Compare, AtTheMarginAlarmsAreRare) { EXPECT_LE(count(Verdict::kSlower, 32, 0.02), 12); }
+TEST(Compare, AtTheMarginAlarmsAreRare) { EXPECT_LE(count(SpeedVerdict::kSlower, 32, 0.02), 12); }
 
 // The sine has a deviation of 3.5 % beside the 3 % of the ratios: without the correction by ρ the
 // interval would widen by only √(3.5² + 3²)/3 = 1.5.
@@ -85,7 +85,7 @@ TEST(Compare, PairsOnlyCommonRounds) {
   EXPECT_EQ(sixteen.count, 16);
   for (std::int64_t& round : shifted) round += 1;
   const Comparison fifteen = compare_rounds({pair.first, pair.round}, {pair.second, shifted}, {});
-  EXPECT_EQ(fifteen.verdict, Verdict::kUnclear);
+  EXPECT_EQ(fifteen.verdict, SpeedVerdict::kUnclear);
   EXPECT_EQ(fifteen.count, 15);
   EXPECT_NE(fifteen.reason.find("15 common rounds"), std::string::npos);
   EXPECT_TRUE(std::isnan(fifteen.lo));
@@ -102,28 +102,28 @@ std::vector<double> processes(std::uint64_t seed, int count, double median, doub
 TEST(Compare, AcrossFilesNeedsFiveProcessesASide) {
   const ProcessMedians four{processes(1, 5, 1, 0.001), processes(2, 4, 2, 0.001)};
   const Comparison result = compare_processes(four, 0, {});
-  EXPECT_EQ(result.verdict, Verdict::kUnclear);
+  EXPECT_EQ(result.verdict, SpeedVerdict::kUnclear);
   EXPECT_NE(result.reason.find("--processes"), std::string::npos);
   const ProcessMedians five{processes(1, 5, 1, 0.001), processes(2, 5, 2, 0.001)};
-  EXPECT_EQ(compare_processes(five, 0, {}).verdict, Verdict::kSlower);
+  EXPECT_EQ(compare_processes(five, 0, {}).verdict, SpeedVerdict::kSlower);
   EXPECT_NEAR(compare_processes(five, 0, {}).speedup, 0.5, 0.005);
 }
 
 TEST(Compare, DriftOfBaselinesWidensTheMargin) {
   const ProcessMedians faster{processes(1, 6, 1.08, 0.002), processes(2, 6, 1, 0.002)};
-  EXPECT_EQ(compare_processes(faster, 0, {}).verdict, Verdict::kFaster);
+  EXPECT_EQ(compare_processes(faster, 0, {}).verdict, SpeedVerdict::kFaster);
   const std::vector<ProcessMedians> baselines{
       {processes(3, 6, 1, 0.002), processes(4, 6, 1.01, 0.002)},
       {processes(5, 6, 1.10, 0.002), processes(6, 6, 1, 0.002)}};
   const double drift = baseline_drift(baselines);
   EXPECT_NEAR(drift, std::log(1.1), 0.006);
-  EXPECT_NE(compare_processes(faster, drift, {}).verdict, Verdict::kFaster);
+  EXPECT_NE(compare_processes(faster, drift, {}).verdict, SpeedVerdict::kFaster);
   EXPECT_EQ(baseline_drift({}), 0);
 }
 
 TEST(Compare, IdenticalMediansAreSame) {
   const std::vector<double> medians(5, 1e-3);
-  EXPECT_EQ(compare_processes({medians, medians}, 0, {}).verdict, Verdict::kSame);
+  EXPECT_EQ(compare_processes({medians, medians}, 0, {}).verdict, SpeedVerdict::kSame);
 }
 
 }  // namespace
