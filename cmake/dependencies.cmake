@@ -30,4 +30,4 @@ target_include_directories(pareto_dependencies INTERFACE ${CMAKE_SOURCE_DIR} ${C
 target_link_libraries(pareto_dependencies INTERFACE
   pareto_hdf5 CLI11::CLI11 tomlplusplus::tomlplusplus fmt::fmt nlohmann_json::nlohmann_json
   benchmark::benchmark PkgConfig::hwloc Threads::Threads ${CMAKE_DL_LIBS})
-target_compile_options(pareto_dependencies INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra>)
+target_compile_options(pareto_dependencies INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-missing-field-initializers>)

@@ -31,7 +31,7 @@ add_library(pareto_dependencies_headers INTERFACE)
 target_include_directories(pareto_dependencies_headers INTERFACE
   $<TARGET_PROPERTY:pareto_dependencies,INTERFACE_INCLUDE_DIRECTORIES>)
 target_include_directories(pareto_dependencies_headers SYSTEM INTERFACE ${HDF5_INCLUDE})
-target_compile_options(pareto_dependencies_headers INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra>)
+target_compile_options(pareto_dependencies_headers INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-missing-field-initializers>)
 target_link_libraries(pareto_dependencies_headers INTERFACE fmt::fmt)
 
 if(PARETO_PLUGINS)
