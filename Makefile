@@ -15,18 +15,19 @@ help: ## this list
 bootstrap: ## install what is missing (Debian packages, build/venv)
 	@./bootstrap.sh
 
-build: bootstrap ## build/pareto, its plug-ins and the tests; CUDA variants where nvcc is
+build: bootstrap ## build/pareto and its plug-ins; CUDA variants where nvcc is
 	@cmake --preset default --log-level=NOTICE
-	@cmake --build --preset default
+	@cmake --build --preset default --target program
 
 cuda: bootstrap ## as build, but a missing nvcc is an error
 	@cmake --preset cuda --log-level=NOTICE
-	@cmake --build --preset cuda
+	@cmake --build --preset cuda --target program
 
 demo: build ## measure all three ops on tensors of a real model; frontier table and figures
 	@tools/demo.sh
 
 test: build ## the whole test suite
+	@cmake --build --preset default
 	@ctest --preset default
 
 lint: bootstrap ## formatting, clang-tidy, Python and shell checks

@@ -2,6 +2,12 @@
 # plugins/, with a manifest that `list` and `plan` read without opening the module.
 set(PARETO_BUILT_PLUGINS "")
 
+# What `make build` builds: all but the tests.
+add_custom_target(program)
+if(TARGET pareto)
+  add_dependencies(program pareto)
+endif()
+
 # pareto_add_plugin(library link...): from all kernels/*/<library>_*.cc.
 function(pareto_add_plugin library)
   file(GLOB sources CONFIGURE_DEPENDS kernels/*/${library}_*.cc)
@@ -15,6 +21,7 @@ function(pareto_add_plugin library)
   # Harness symbols come from the program that opens the module, hence no objects of ours in here.
   set_target_properties(${target} PROPERTIES
     PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/plugins)
+  add_dependencies(program ${target})
   list(APPEND PARETO_BUILT_PLUGINS ${target})
   set(PARETO_BUILT_PLUGINS ${PARETO_BUILT_PLUGINS} PARENT_SCOPE)
   if(PARETO_PLUGIN_MANIFESTS AND TARGET pareto AND EXISTS ${CMAKE_SOURCE_DIR}/cli/plugin_manifest.cc)
@@ -23,6 +30,7 @@ function(pareto_add_plugin library)
       COMMAND pareto plugin-manifest $<TARGET_FILE:${target}> ${manifest}
       DEPENDS pareto ${target} COMMENT "Manifest of ${target}" VERBATIM)
     add_custom_target(${target}_manifest ALL DEPENDS ${manifest})
+    add_dependencies(program ${target}_manifest)
   endif()
 endfunction()
 

@@ -37,7 +37,7 @@ if list_files . | grep -v '^LICENSE$' | tr '\n' '\0' | xargs -0 grep -nIE "$unfi
   failed "words"
 fi
 
-begin "clang-tidy"
+begin "headers alone, clang-tidy"
 # Its own tree without CUDA: clang-tidy reads C++ as the compiler sees it, nvcc is not needed.
 tree=build/lint/tree
 mkdir -p build/lint
@@ -46,6 +46,8 @@ configure() {
     cmake --build "$tree" --target pareto_build_info
 }
 if configure >build/lint/configure.log 2>&1; then
+  build/venv/bin/python tools/headers_alone.py --tree "$tree" --cache build/lint/headers ||
+    failed "headers alone"
   build/venv/bin/python tools/tidy.py --tree "$tree" --cache build/lint/tidy || failed "clang-tidy"
 else
   cat build/lint/configure.log
