@@ -129,13 +129,6 @@ double from_e8m0(std::uint8_t code) {
   return code == 255 ? std::numeric_limits<double>::quiet_NaN() : power_of_two(code - 127);
 }
 
-double round_to(DType dtype, double value) {
-  if (dtype == DType::kF64) return value;
-  if (dtype == DType::kF32) return static_cast<float>(value);
-  const FloatFormat& format = format_of(dtype);
-  return decode_float(format, encode_float(format, value));
-}
-
 void store_rounded(const Tensor& tensor, std::int64_t i, double value) {
   if (tensor.dtype == DType::kF64) {
     std::memcpy(tensor.data + i * 8, &value, sizeof(value));

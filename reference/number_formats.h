@@ -48,8 +48,6 @@ double from_e5m2(std::uint8_t code);
 /// 2^(code − 127); 255 is NaN.
 double from_e8m0(std::uint8_t code);
 
-/// The value nearest to `value` in fp32, bf16, fp16, E4M3 or E5M2 (fp64: the value itself).
-double round_to(DType dtype, double value);
 /// Stores `value`, rounded, as element i of a tensor of any floating dtype.
 void store_rounded(const Tensor& tensor, std::int64_t i, double value);
 
