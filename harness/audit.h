@@ -19,28 +19,30 @@ struct AuditOptions {
   bool own_threads = false;   ///< a library with threads of its own: they may linger
 };
 
-/// Verified results and the seeded draw of one variant's timed samples.
+/// Verified results and the seeded draw of one variant's timed samples. Make it before the
+/// variant's `prepare`, so that threads which that starts are noticed.
 class Audit {
  public:
   Audit(std::string variant_name, const AuditOptions& options);
 
   /// What `content` must give: outputs of a call that check_variant or `verify` accepted. Bounds
-  /// and reference are needed for variants that are not deterministic.
+  /// and reference are needed for variants that are not deterministic. Call it with content 0
+  /// before other variants run in this process.
   void set_verified(int content, Outputs outputs, Expected expected = {},
                     std::vector<Bounds> bounds = {});
 
-  /// True if this sample (numbered from 0, asked in order) is to be audited.
-  bool wants(std::int64_t sample) const;
+  /// True if this sample is to be audited; the draw depends on seed and number only.
+  [[nodiscard]] bool wants(std::int64_t sample) const;
   /// Untimed, before the rotation or warming call that precedes the timed call.
   void poison(CallBuffers& buffers) { buffers.poison_outputs(); }
   /// Untimed, just before the timer starts.
   void call_begins();
-  /// First thing after the timer has stopped: snapshot of the outputs, floating-point modes.
+  /// First thing after the timer has stopped: a sample of the outputs, floating-point modes.
   void call_ended(const CallBuffers& buffers);
-  /// Later, untimed: compares everything. "" or the failed check, by name of the trick.
+  /// Later, untimed: compares everything. "" or the failed check, by the name of the trick.
   std::string compare(const CallBuffers& buffers, int content);
-  /// After the variant's last sample, with the variant idle: threads still running.
-  std::string finish();
+  /// After the variant's last sample: what was noticed outside audited calls.
+  [[nodiscard]] std::string finish() const;
 
   [[nodiscard]] std::int64_t audited() const { return audited_; }
 
@@ -50,14 +52,18 @@ class Audit {
     Expected expected;
     std::vector<Bounds> bounds;
   };
-  std::string compare_outputs(const Outputs& got, int content) const;
+  [[nodiscard]] std::string written_late(const CallBuffers& buffers) const;
+  [[nodiscard]] std::string compare_outputs(const CallBuffers& buffers, int content) const;
+
   std::string variant_name_;
   AuditOptions options_;
   std::vector<Verified> verified_;
-  Outputs snapshot_;
+  std::vector<std::uint64_t> sample_;  ///< some elements of the outputs as the call left them
   std::uint32_t modes_before_ = 0;
-  std::string modes_changed_;
-  ThreadWatch threads_;
+  std::uint32_t modes_after_ = 0;
+  ThreadWatch since_start_;
+  ThreadWatch since_call_;
+  std::string lingering_;  ///< threads that outlived prepare and the first call
   std::int64_t audited_ = 0;
 };
 

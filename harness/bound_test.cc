@@ -7,7 +7,7 @@
 #include <cmath>
 #include <vector>
 
-#include "harness/guarded_buffer.h"
+#include "harness/poison.h"
 
 namespace pareto {
 namespace {

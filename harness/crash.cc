@@ -34,6 +34,7 @@ constexpr char kFaultTag = 'F';
 constexpr int kFaultStatus = static_cast<int>(ExitCode::kMachineFailed);
 
 std::atomic<int> fault_fd{-1};
+std::array<char, 256> fault_context{};
 std::atomic_flag fault_reported = ATOMIC_FLAG_INIT;
 
 void write_all(int fd, const char* data, std::size_t size) noexcept {
@@ -89,6 +90,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     describe_fault(info->si_addr, write, text.data(), text.size());
   }
   write_all(fd, &kFaultTag, 1);
+  write_text(fd, fault_context.data());
   if (text[0] != '\0') {
     write_text(fd, text.data());
   } else {
@@ -210,6 +212,12 @@ void report_faults_to(int fd) {
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
     sigaction(signal, &action, nullptr);
   }
+}
+
+void set_fault_context(const std::string& context) {
+  const std::size_t length = std::min(context.size(), fault_context.size() - 1);
+  std::memcpy(fault_context.data(), context.data(), length);
+  fault_context[length] = '\0';
 }
 
 ChildResult run_isolated(const std::function<std::string()>& body, double timeout_s) {

@@ -34,4 +34,7 @@ ChildResult run_isolated(const std::function<std::string()>& body, double timeou
 /// exit status 4; the line names the operand whose guard was touched. run_isolated installs it.
 void report_faults_to(int fd);
 
+/// What the process is about to do ("input exact, 2 threads"): put before the line of a fault.
+void set_fault_context(const std::string& context);
+
 }  // namespace pareto

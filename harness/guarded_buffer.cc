@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 constexpr std::size_t kLine = 64;
+constexpr std::size_t kTimedCanary = 4 * kLine;
 constexpr std::byte kCanary{0xC5};
 
 std::size_t page_bytes() {
@@ -107,38 +109,6 @@ void describe_inside(const Region& region, std::size_t byte, bool write, SignalS
       fmt::format("cannot map {} bytes for {}: {}", bytes, label, std::strerror(errno)));
 }
 
-template <typename T>
-void fill_with(const Tensor& output, T pattern) {
-  for (std::int64_t i = 0; i < output.elements(); ++i) {
-    std::memcpy(output.data + i * static_cast<std::int64_t>(sizeof(T)), &pattern, sizeof(T));
-  }
-}
-
-/// Quiet NaNs whose payload no operation makes up; a sentinel for integers.
-std::uint64_t poison_pattern(DType dtype) {
-  switch (dtype) {
-    case DType::kF64:
-      return 0x7FFDA5A5A5A5A5A5U;
-    case DType::kF32:
-      return 0x7FEDA5A5U;
-    case DType::kBf16:
-      return 0x7FEDU;
-    case DType::kF16:
-      return 0x7EEDU;
-    case DType::kE4m3:
-    case DType::kE5m2:
-      return 0x7FU;
-    case DType::kS8:
-    case DType::kU8:
-      return 0xA5U;
-    case DType::kS32:
-      return 0xA5A5A5A5U;
-    case DType::kS64:
-      return 0xA5A5A5A5A5A5A5A5U;
-  }
-  return 0;
-}
-
 }  // namespace
 
 GuardedBuffer::GuardedBuffer(std::string label, DType dtype, const Shape& shape, Layout layout)
@@ -146,39 +116,67 @@ GuardedBuffer::GuardedBuffer(std::string label, DType dtype, const Shape& shape,
   view_.dtype = dtype;
   view_.shape = shape;
   if (!view_.present()) return;
+  if (layout == Layout::kTimed) {
+    allocate_timed();
+  } else {
+    allocate_guarded(layout);
+  }
+  paint_canaries();
+}
+
+void GuardedBuffer::map_pages(std::size_t bytes, int protection) {
+  void* map = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) out_of_memory(label_, bytes);
+  map_ = static_cast<std::byte*>(map);
+  map_bytes_ = bytes;
+}
+
+void GuardedBuffer::allocate_guarded(Layout layout) {
   const std::size_t page = page_bytes();
   const std::size_t bytes = view_.bytes();
-  // Same offset every time, but different among the operands of a call: starts that agree in their
-  // low 12 bits would compete for the same cache sets.
-  const std::size_t stagger = layout == Layout::kTimed ? kLine * (hash_text(label_) % 32) : 0;
-  const std::size_t canary = layout == Layout::kTimed ? page : 0;
-  open_bytes_ = rounded_up(bytes + stagger, page) + 2 * canary;
-  const bool huge = layout == Layout::kTimed && bytes >= kHugePage;
-  map_bytes_ = open_bytes_ + 2 * page + (huge ? kHugePage : 0);
-  void* map = mmap(nullptr, map_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (map == MAP_FAILED) out_of_memory(label_, map_bytes_);
-  map_ = static_cast<std::byte*>(map);
+  open_bytes_ = rounded_up(bytes, page);
+  map_pages(open_bytes_ + 2 * page, PROT_NONE);
   open_ = map_ + page;
-  if (huge) {
-    const auto start = reinterpret_cast<std::uintptr_t>(open_ + canary);
-    open_ += rounded_up(start, kHugePage) - start;
-  }
   if (open_bytes_ > 0 && mprotect(open_, open_bytes_, PROT_READ | PROT_WRITE) != 0) {
     munmap(map_, map_bytes_);
+    map_ = nullptr;
     out_of_memory(label_, open_bytes_);
   }
-  if (huge) madvise(open_, open_bytes_, MADV_HUGEPAGE);  // refused by some kernels: only slower
-  view_.data =
-      layout == Layout::kGuardAfter ? open_ + open_bytes_ - bytes : open_ + canary + stagger;
-  paint_canaries();
+  view_.data = layout == Layout::kGuardAfter ? open_ + open_bytes_ - bytes : open_;
+  register_region();
+}
 
+// Without guard pages: cold rotations hold tens of thousands of buffers, and every change of
+// protection costs one of the 65,530 mappings that a process may have.
+void GuardedBuffer::allocate_timed() {
+  const std::size_t bytes = view_.bytes();
+  if (bytes < kHugePage) {
+    open_bytes_ = rounded_up(bytes, kLine) + 2 * kTimedCanary;
+    map_ = static_cast<std::byte*>(std::aligned_alloc(kLine, open_bytes_));
+    if (map_ == nullptr) out_of_memory(label_, open_bytes_);
+    open_ = map_;
+    view_.data = open_ + kTimedCanary;
+    return;
+  }
+  // Same offset every time, but different among the operands of a call: starts that agree in their
+  // low 12 bits would compete for the same cache sets.
+  const std::size_t offset = kTimedCanary + kLine * (hash_text(label_) % 32);
+  open_bytes_ = rounded_up(offset + bytes + kTimedCanary, page_bytes());
+  map_pages(open_bytes_ + kHugePage, PROT_READ | PROT_WRITE);
+  const auto start = reinterpret_cast<std::uintptr_t>(map_);
+  open_ = map_ + (rounded_up(start, kHugePage) - start);
+  madvise(open_, open_bytes_, MADV_HUGEPAGE);  // refused by some kernels: only slower
+  view_.data = open_ + offset;
+}
+
+void GuardedBuffer::register_region() {
   region_ = claim_region();
   if (region_ < 0) return;
   Region& region = regions()[region_];
   region.map_begin = map_;
   region.map_end = map_ + map_bytes_;
   region.data_begin = view_.data;
-  region.data_end = view_.data + bytes;
+  region.data_end = view_.data + view_.bytes();
   region.access = Access::kReadWrite;
   const std::size_t length = std::min(label_.size(), region.label.size() - 1);
   std::memcpy(region.label.data(), label_.data(), length);
@@ -208,7 +206,11 @@ GuardedBuffer& GuardedBuffer::operator=(GuardedBuffer&& other) noexcept {
 
 GuardedBuffer::~GuardedBuffer() {
   release_region(region_);
-  if (map_ != nullptr) munmap(map_, map_bytes_);
+  if (map_bytes_ > 0) {
+    munmap(map_, map_bytes_);
+  } else {
+    std::free(map_);
+  }
 }
 
 void GuardedBuffer::fill(const Tensor& source) {
@@ -221,14 +223,14 @@ void GuardedBuffer::fill(const Tensor& source) {
 }
 
 void GuardedBuffer::allow(Access access) {
-  if (map_ == nullptr || open_bytes_ == 0) return;
+  if (region_ < 0 || open_bytes_ == 0) return;
   const int protection = access == Access::kNone   ? PROT_NONE
                          : access == Access::kRead ? PROT_READ
                                                    : PROT_READ | PROT_WRITE;
   if (mprotect(open_, open_bytes_, protection) != 0) {
     throw MachineError(fmt::format("cannot protect {}: {}", label_, std::strerror(errno)));
   }
-  if (region_ >= 0) regions()[region_].access = access;
+  regions()[region_].access = access;
 }
 
 std::string GuardedBuffer::damage() const {
@@ -243,37 +245,6 @@ std::string GuardedBuffer::damage() const {
 
 std::uint64_t GuardedBuffer::content_hash() const {
   return hash_bytes({view_.data, view_.bytes()});
-}
-
-void poison(const Tensor& output) {
-  const std::uint64_t pattern = poison_pattern(output.dtype);
-  switch (size_of(output.dtype)) {
-    case 8:
-      return fill_with(output, pattern);
-    case 4:
-      return fill_with(output, static_cast<std::uint32_t>(pattern));
-    case 2:
-      return fill_with(output, static_cast<std::uint16_t>(pattern));
-    default:
-      return fill_with(output, static_cast<std::uint8_t>(pattern));
-  }
-}
-
-bool is_poison(const Tensor& output, std::int64_t i) {
-  const std::uint64_t pattern = poison_pattern(output.dtype);
-  const std::size_t size = size_of(output.dtype);
-  // Little-endian: the pattern's low bytes come first, whatever the element's size.
-  return std::memcmp(output.data + static_cast<std::size_t>(i) * size, &pattern, size) == 0;
-}
-
-std::int64_t count_poison(const Tensor& output, std::int64_t* first) {
-  std::int64_t count = 0;
-  if (first != nullptr) *first = -1;
-  for (std::int64_t i = 0; i < output.elements(); ++i) {
-    if (!is_poison(output, i)) continue;
-    if (count++ == 0 && first != nullptr) *first = i;
-  }
-  return count;
 }
 
 void describe_fault(const void* address, bool write, char* text, std::size_t size) noexcept {

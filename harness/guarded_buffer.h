@@ -13,7 +13,7 @@ namespace pareto {
 enum class Layout : std::uint8_t {
   kGuardBefore,  ///< the first byte follows an inaccessible page
   kGuardAfter,   ///< the last byte precedes an inaccessible page
-  kTimed,        ///< canaries on both sides, 64-byte aligned, huge pages from 2 MiB on
+  kTimed,        ///< canaries on both sides, 64-byte aligned, huge pages from 2 MiB on; no guards
 };
 
 enum class Access : std::uint8_t { kNone, kRead, kReadWrite };
@@ -35,7 +35,8 @@ class GuardedBuffer {
   [[nodiscard]] const std::string& label() const { return label_; }
   /// Copies `source` (same dtype and shape) into the buffer, which must be writable.
   void fill(const Tensor& source);
-  /// A forbidden access faults, and the fault is described by name (describe_fault).
+  /// A forbidden access faults, and the fault is described by name (describe_fault). Guarded
+  /// layouts only: protection works on whole pages.
   void allow(Access access);
   /// "" or "4 bytes before output y (output 0) were overwritten".
   [[nodiscard]] std::string damage() const;
@@ -43,7 +44,11 @@ class GuardedBuffer {
   [[nodiscard]] std::uint64_t content_hash() const;
 
  private:
+  void allocate_guarded(Layout layout);
+  void allocate_timed();
+  void map_pages(std::size_t bytes, int protection);
   void paint_canaries();
+  void register_region();
   std::string label_;
   Tensor view_;
   std::byte* map_ = nullptr;  ///< whole mapping, guard pages included
@@ -52,14 +57,6 @@ class GuardedBuffer {
   std::size_t open_bytes_ = 0;
   int region_ = -1;  ///< entry in the table that describe_fault reads
 };
-
-/// Fills an output with a pattern that arithmetic does not produce: NaNs with a payload of their
-/// own, or a sentinel for integers.
-void poison(const Tensor& output);
-/// True if element `i` still holds the pattern.
-bool is_poison(const Tensor& output, std::int64_t i);
-/// Elements that still hold the pattern; `first` receives the lowest flat index (−1: none).
-std::int64_t count_poison(const Tensor& output, std::int64_t* first = nullptr);
 
 /// Puts what an access to `address` means into `text` ("read 4 bytes past the end of operand w
 /// (slot 1)"); empty if no GuardedBuffer lies there. Async-signal-safe.

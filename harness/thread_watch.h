@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "harness/thread_pool.h"
 
@@ -16,16 +17,15 @@ std::string fp_modes_difference(std::uint32_t before, std::uint32_t after);
 /// The same on every member of a pool: "" or the first difference; restores the modes.
 std::string restore_fp_modes(ThreadPool& pool, std::uint32_t wanted);
 
-/// Notices threads that outlive a call.
+/// Notices threads that outlive a call: those that were not there at construction.
 class ThreadWatch {
  public:
-  ThreadWatch();  ///< takes the number of threads as the baseline
-  /// "" or why somebody still runs: more threads than at the baseline that do not go away within
-  /// 20 ms, or processor time spent while this thread slept.
+  ThreadWatch();
+  /// "" or the names of the new threads that have not gone 20 ms later.
   [[nodiscard]] std::string still_running() const;
 
  private:
-  int threads_ = 0;
+  std::vector<int> before_;  ///< thread ids, ascending
 };
 
 }  // namespace pareto

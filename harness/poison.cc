@@ -1,0 +1,74 @@
+#include "harness/poison.h"
+
+#include <cstddef>
+#include <cstring>
+
+namespace pareto {
+namespace {
+
+template <typename T>
+void fill_with(const Tensor& output, T pattern) {
+  for (std::int64_t i = 0; i < output.elements(); ++i) {
+    std::memcpy(output.data + i * static_cast<std::int64_t>(sizeof(T)), &pattern, sizeof(T));
+  }
+}
+
+/// Quiet NaNs whose payload no operation makes up; a sentinel for integers.
+std::uint64_t poison_pattern(DType dtype) {
+  switch (dtype) {
+    case DType::kF64:
+      return 0x7FFDA5A5A5A5A5A5U;
+    case DType::kF32:
+      return 0x7FEDA5A5U;
+    case DType::kBf16:
+      return 0x7FEDU;
+    case DType::kF16:
+      return 0x7EEDU;
+    case DType::kE4m3:
+    case DType::kE5m2:
+      return 0x7FU;
+    case DType::kS8:
+    case DType::kU8:
+      return 0xA5U;
+    case DType::kS32:
+      return 0xA5A5A5A5U;
+    case DType::kS64:
+      return 0xA5A5A5A5A5A5A5A5U;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void poison(const Tensor& output) {
+  const std::uint64_t pattern = poison_pattern(output.dtype);
+  switch (size_of(output.dtype)) {
+    case 8:
+      return fill_with(output, pattern);
+    case 4:
+      return fill_with(output, static_cast<std::uint32_t>(pattern));
+    case 2:
+      return fill_with(output, static_cast<std::uint16_t>(pattern));
+    default:
+      return fill_with(output, static_cast<std::uint8_t>(pattern));
+  }
+}
+
+bool is_poison(const Tensor& output, std::int64_t i) {
+  const std::uint64_t pattern = poison_pattern(output.dtype);
+  const std::size_t size = size_of(output.dtype);
+  // Little-endian: the pattern's low bytes come first, whatever the element's size.
+  return std::memcmp(output.data + static_cast<std::size_t>(i) * size, &pattern, size) == 0;
+}
+
+std::int64_t count_poison(const Tensor& output, std::int64_t* first) {
+  std::int64_t count = 0;
+  if (first != nullptr) *first = -1;
+  for (std::int64_t i = 0; i < output.elements(); ++i) {
+    if (!is_poison(output, i)) continue;
+    if (count++ == 0 && first != nullptr) *first = i;
+  }
+  return count;
+}
+
+}  // namespace pareto

@@ -1,0 +1,114 @@
+#include "harness/thread_watch.h"
+
+#include <dirent.h>
+#include <fmt/format.h>
+#include <xmmintrin.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <thread>
+
+namespace pareto {
+namespace {
+
+// MXCSR: bits 0–5 are sticky flags, which arithmetic sets; the others are modes.
+constexpr std::uint32_t kFlushToZero = 1U << 15;
+constexpr std::uint32_t kDenormalsAreZero = 1U << 6;
+constexpr std::uint32_t kRounding = 3U << 13;
+constexpr std::uint32_t kExceptionMasks = 0x3FU << 7;
+constexpr std::uint32_t kMxcsrModes =
+    kFlushToZero | kDenormalsAreZero | kRounding | kExceptionMasks;
+constexpr int kX87Shift = 16;
+constexpr std::uint32_t kX87Modes = 0x0F3FU;  // masks, precision, rounding
+
+// A joined thread may stay listed for a moment after pthread_join has returned.
+constexpr std::chrono::milliseconds kGrace{20};
+
+std::vector<int> thread_ids() {
+  std::vector<int> ids;
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/task"), closedir);
+  if (folder == nullptr) return ids;
+  while (const dirent* entry = readdir(folder.get())) {
+    int id = 0;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, id).ec == std::errc{}) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+std::vector<int> new_ids(const std::vector<int>& before) {
+  const std::vector<int> now = thread_ids();
+  std::vector<int> fresh;
+  std::set_difference(now.begin(), now.end(), before.begin(), before.end(),
+                      std::back_inserter(fresh));
+  return fresh;
+}
+
+}  // namespace
+
+std::uint32_t fp_modes() {
+  std::uint16_t x87 = 0;
+  asm volatile("fnstcw %0" : "=m"(x87));
+  return (_mm_getcsr() & kMxcsrModes) | (x87 & kX87Modes) << kX87Shift;
+}
+
+void set_fp_modes(std::uint32_t modes) {
+  _mm_setcsr((_mm_getcsr() & ~kMxcsrModes) | (modes & kMxcsrModes));
+  std::uint16_t x87 = 0;
+  asm volatile("fnstcw %0" : "=m"(x87));
+  x87 = static_cast<std::uint16_t>((x87 & ~kX87Modes) | (modes >> kX87Shift & kX87Modes));
+  asm volatile("fldcw %0" : : "m"(x87));
+}
+
+std::string fp_modes_difference(std::uint32_t before, std::uint32_t after) {
+  const std::uint32_t changed = before ^ after;
+  std::string text;
+  const auto say = [&](std::uint32_t bits, std::string_view what) {
+    if ((changed & bits) == 0) return;
+    text += (text.empty() ? "" : ", ") + std::string(what);
+  };
+  say(kFlushToZero, "flush-to-zero left changed");
+  say(kDenormalsAreZero, "denormals-are-zero left changed");
+  say(kRounding, "rounding mode left changed");
+  say(kExceptionMasks, "exception masks left changed");
+  say(kX87Modes << kX87Shift, "x87 control word left changed");
+  return text;
+}
+
+std::string restore_fp_modes(ThreadPool& pool, std::uint32_t wanted) {
+  std::vector<std::uint32_t> found(static_cast<std::size_t>(pool.size()));
+  pool.run([&](int thread, int) {
+    found[static_cast<std::size_t>(thread)] = fp_modes();
+    set_fp_modes(wanted);
+  });
+  for (std::size_t thread = 0; thread < found.size(); ++thread) {
+    const std::string difference = fp_modes_difference(wanted, found[thread]);
+    if (!difference.empty()) return fmt::format("{} on thread {}", difference, thread);
+  }
+  return "";
+}
+
+ThreadWatch::ThreadWatch() : before_(thread_ids()) {}
+
+std::string ThreadWatch::still_running() const {
+  const auto deadline = std::chrono::steady_clock::now() + kGrace;
+  std::vector<int> fresh = new_ids(before_);
+  while (!fresh.empty() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    fresh = new_ids(before_);
+  }
+  if (fresh.empty()) return "";
+  std::ifstream file(fmt::format("/proc/self/task/{}/comm", fresh.front()));
+  std::string name;
+  std::getline(file, name);
+  return fmt::format("{} thread{} still running after the call (the first is '{}')", fresh.size(),
+                     fresh.size() == 1 ? "" : "s", name);
+}
+
+}  // namespace pareto
