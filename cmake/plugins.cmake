@@ -72,3 +72,12 @@ if(PARETO_PLUGINS)
     pareto_add_plugin(ggml pareto_ggml_library)
   endif()
 endif()
+
+# A module whose sources went away, or whose library did, must not stay behind and be opened.
+file(GLOB stale LIST_DIRECTORIES FALSE ${CMAKE_BINARY_DIR}/plugins/*)
+foreach(target IN LISTS PARETO_BUILT_PLUGINS)
+  list(FILTER stale EXCLUDE REGEX "/${target}\\.(so|json)$")
+endforeach()
+if(stale)
+  file(REMOVE ${stale})
+endif()
