@@ -34,11 +34,11 @@ struct CaseRecord {
 
 /// What a finished case must come up to for a run to skip it.
 struct Demand {
-  std::string machine;    ///< id; column `machine`
-  std::string build;      ///< id; column `build`
+  std::string machine;  ///< id; column `machine`
+  std::string build;    ///< id; column `build`
   int processes = 1;
-  double precision = 0;   ///< relative half width of the interval
-  double budget_s = 0;    ///< sampling time per case that is on offer
+  double precision = 0;  ///< relative half width of the interval
+  double budget_s = 0;   ///< sampling time per case that is on offer
 };
 
 /// What a case file turned out to be.
@@ -57,7 +57,8 @@ std::filesystem::path case_path(const std::filesystem::path& dir, const std::str
 bool is_case_file_name(const std::string& name);
 
 /// Creates `dir` if need be and removes temporary files that dead processes of this machine left.
-/// MachineError if the folder cannot be made or written to, before any time is spent measuring.
+/// MachineError if the folder cannot be made or written to, before any time is spent measuring;
+/// InputError if `dir` is a file.
 void prepare_case_folder(const std::filesystem::path& dir);
 
 /// Writes the cases of one group. All are first written under temporary names and fsynced; then

@@ -4,10 +4,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <type_traits>
 
 #include "harness/errors.h"
 
@@ -32,6 +31,12 @@ H5Handle file_creation() {
   H5Pset_link_creation_order(creation.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
   H5Pset_attr_creation_order(creation.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
   return creation;
+}
+
+// The library takes files in memory of the same name for the same file.
+std::string unique_name() {
+  static std::atomic<std::uint64_t> number = 0;
+  return fmt::format("memory {}", ++number);
 }
 
 struct StackSummary {
@@ -107,12 +112,12 @@ H5File H5File::create(const std::string& path) {
 
 H5File H5File::create_in_memory(const std::string& name) {
   constexpr std::size_t kGrowBytes = 16384;
-  const H5Handle access = file_access(true);
+  // The oldest format: H5Fget_file_image of 1.10 spoils the checksum of newer superblocks.
+  const H5Handle access = file_access(false);
   H5Pset_fapl_core(access.id(), kGrowBytes, false);
-  const H5Handle creation = file_creation();
-  H5File file(
-      H5Handle(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), H5Fclose), name,
-      true);
+  H5Handle handle(H5Fcreate(unique_name().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()),
+                  H5Fclose);
+  H5File file(std::move(handle), name, true);
   file.check(file.id(), "cannot be created in memory");
   return file;
 }
@@ -122,12 +127,13 @@ H5File H5File::open_image(std::span<const std::byte> bytes, const std::string& n
   H5Pset_fapl_core(access.id(), 4096, false);
   // The library copies the bytes; it takes a pointer to non-const all the same.
   H5Pset_file_image(access.id(), const_cast<std::byte*>(bytes.data()), bytes.size());
-  H5File file(H5Handle(H5Fopen(name.c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose), name, false);
+  H5Handle handle(H5Fopen(unique_name().c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose);
+  H5File file(std::move(handle), name, false);
   if (file.id() < 0) {
+    const std::string stack = h5_error_stack();
     constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n";
     const bool foreign = bytes.size() < kSignature.size() ||
                          std::memcmp(bytes.data(), kSignature.data(), kSignature.size()) != 0;
-    const std::string stack = h5_error_stack();
     throw InputError(fmt::format("{}: {}", name, foreign ? "not an HDF5 file" : stack));
   }
   return file;

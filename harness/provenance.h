@@ -16,8 +16,8 @@ nlohmann::json build_provenance();
 /// it. The last version given for a name counts. Thread-safe.
 void add_library_version(const std::string& name, const std::string& version);
 
-/// Job ids of the scheduler (Slurm, PBS, LSF, Grid Engine, MPI rank), host name, user's command and
-/// start time: what differs from run to run.
+/// Host name, the words of the command line, and the ids that a scheduler gave this job (Slurm,
+/// PBS, LSF, Grid Engine, MPI): what differs from run to run.
 nlohmann::json run_provenance();
 
 }  // namespace pareto

@@ -1,0 +1,41 @@
+// Files that appear whole or not at all, and survive kill -9 and power failure once they have.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pareto {
+
+/// A file under a temporary name beside `target`, removed unless it was published.
+class PendingFile {
+ public:
+  /// Writes and fsyncs the bytes. MachineError names the target and the reason.
+  PendingFile(std::filesystem::path target, std::span<const std::byte> bytes);
+  PendingFile(PendingFile&& other) noexcept;
+  PendingFile& operator=(PendingFile&&) = delete;
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+  ~PendingFile();
+
+  /// Gives the file its name in one step, replacing what had it. False if the temporary file has
+  /// disappeared; MachineError for any other failure. `sync_folder` makes it last.
+  bool publish();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;
+};
+
+/// fsync of a folder, so that the renames in it last. MachineError.
+void sync_folder(const std::filesystem::path& folder);
+
+/// Removes temporary files in `folder` whose writers, processes of this host, are dead.
+void remove_stale_temporaries(const std::filesystem::path& folder);
+
+/// All bytes of a file; throws InputError "path: reason".
+std::vector<std::byte> read_whole_file(const std::filesystem::path& path);
+
+}  // namespace pareto
