@@ -3,9 +3,10 @@
 # without oneDNN only lacks that baseline.
 if(TARGET pareto)
   install(TARGETS pareto RUNTIME_DEPENDENCY_SET pareto_runtime RUNTIME DESTINATION bin)
-  # The C library and its parts belong to the machine; a driver's libcuda is opened by name.
+  # The C and C++ runtimes stay the machine's own (glibc 2.34, GCC 12 or later): Debian's libstdc++
+  # wants glibc 2.36, so that bringing it along would shut out machines that the program runs on.
   install(RUNTIME_DEPENDENCY_SET pareto_runtime
-    PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv|util)\\.so"
+    PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv|util|stdc\\+\\+|gcc_s)\\.so"
     LIBRARY DESTINATION lib)
   if(PARETO_BUILT_PLUGINS)
     install(TARGETS ${PARETO_BUILT_PLUGINS} LIBRARY DESTINATION lib/pareto/plugins)
