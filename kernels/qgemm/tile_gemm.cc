@@ -1,0 +1,159 @@
+#include "kernels/qgemm/tile_gemm.h"
+
+#include <algorithm>
+
+namespace pareto {
+namespace {
+
+// Bytes of W that stay in L2 beside the strips and accumulators (measured best on a 1 MiB L2; half
+// and double of it lose 3 to 6 %).
+constexpr std::int64_t kBlockBytes = 384 << 10;
+// A block of one panel stays in L1 for a few strips.
+constexpr std::int64_t kL1BlockBytes = 32 << 10;
+// Bytes of one panel in one block of K at large M: a strip of 12 rows then fits L1 too.
+constexpr std::int64_t kPanelBlockBytes = 64 << 10;
+constexpr std::int64_t kFewStrips = 4;
+// Accumulators of one block of strips: 512 strips × 6 panels × 1.5 KiB = 4.5 MiB per thread.
+constexpr std::int64_t kMostStrips = 512;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+TileGemm::TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps,
+                   int threads)
+    : set_(set), M_(M), N_(N), steps_(steps) {
+  strips_ = ceil_div(M, set.max_rows);
+  panels_ = ceil_div(N, set.columns);
+  choose_grid(threads);
+  choose_blocks();
+  a_ = AlignedBuffer<std::byte>(M * steps * set.a_step_bytes);
+  scratch_ = AlignedBuffer<std::byte>(threads * scratch_bytes());
+}
+
+TileGemm::Strip TileGemm::strip(std::int64_t s) const {
+  const std::int64_t base = M_ / strips_;
+  const std::int64_t larger = M_ % strips_;  // the first strips have one row more
+  return {s * base + std::min(s, larger), static_cast<int>(base + (s < larger ? 1 : 0))};
+}
+
+std::byte* TileGemm::strip_data(std::int64_t s) {
+  return a_.data() + strip(s).row * steps_ * set_.a_step_bytes;
+}
+
+std::int64_t TileGemm::panel_bytes() const {
+  return set_.unpack == nullptr ? steps_ * set_.w_step_bytes
+                                : steps_ / set_.steps_per_packed * set_.packed_step_bytes;
+}
+
+std::int64_t TileGemm::tile_bytes() const {
+  return std::int64_t{set_.max_rows} * set_.columns * std::int64_t{sizeof(float)};
+}
+
+std::int64_t TileGemm::scratch_bytes() const {
+  const std::int64_t tiles = block_steps_ >= steps_ ? 1 : block_strips_ * block_panels_;
+  const std::int64_t unpacked =
+      set_.unpack == nullptr ? 0 : block_panels_ * block_steps_ * set_.w_step_bytes;
+  return ceil_div(tiles * tile_bytes() + unpacked, 64) * 64;
+}
+
+// Threads form a grid over strips and panels that leaves the slowest one the fewest tiles; of equal
+// ones the grid with most columns, which reads W once.
+void TileGemm::choose_grid(int threads) {
+  std::int64_t best = -1;
+  for (int rows = 1; rows <= threads; ++rows) {
+    const int columns = threads / rows;
+    const std::int64_t slowest = ceil_div(strips_, rows) * ceil_div(panels_, columns);
+    if (best < 0 || slowest < best) {
+      best = slowest;
+      grid_rows_ = rows;
+      grid_columns_ = columns;
+    }
+  }
+}
+
+void TileGemm::choose_blocks() {
+  const std::int64_t strips = ceil_div(strips_, grid_rows_);
+  const std::int64_t unit = set_.steps_per_packed;
+  std::int64_t most = kPanelBlockBytes / set_.w_step_bytes;
+  if (strips <= kFewStrips) most = kL1BlockBytes / set_.w_step_bytes;
+  // A single strip meets every panel once: nothing to keep, unless panels are unpacked ahead.
+  if (strips <= 1 && set_.unpack == nullptr) most = steps_;
+  most = std::max(most / unit * unit, unit);
+  const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(steps_, most));
+  block_steps_ = std::max(ceil_div(ceil_div(steps_, blocks), unit) * unit, unit);
+  block_panels_ = 1;
+  if (strips > kFewStrips) {
+    block_panels_ = std::clamp<std::int64_t>(kBlockBytes / (block_steps_ * set_.w_step_bytes), 1,
+                                             std::max<std::int64_t>(panels_, 1));
+  }
+  block_strips_ = std::min(std::max<std::int64_t>(strips, 1), kMostStrips);
+}
+
+void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool) {
+  if (M_ == 0 || N_ == 0) return;
+  pool.run([&](int thread, int /*threads*/) {
+    if (thread >= grid_rows_ * grid_columns_) return;
+    const auto [s0, s1] = share_of(strips_, thread / grid_columns_, grid_rows_);
+    const auto [p0, p1] = share_of(panels_, thread % grid_columns_, grid_columns_);
+    std::byte* scratch = scratch_.data() + thread * scratch_bytes();
+    for (std::int64_t s = s0; s < s1; s += block_strips_) {
+      for (std::int64_t p = p0; p < p1; p += block_panels_) {
+        multiply_block(w, epilogue, {s, std::min(s + block_strips_, s1)},
+                       {p, std::min(p + block_panels_, p1)}, scratch);
+      }
+    }
+  });
+}
+
+void TileGemm::multiply_block(const std::byte* w, const Epilogue& epilogue, Range strips,
+                              Range panels, std::byte* scratch) const {
+  const std::int64_t tiles = block_steps_ >= steps_ ? 1 : block_strips_ * block_panels_;
+  std::byte* unpacked = scratch + tiles * tile_bytes();
+  std::int64_t k = 0;
+  do {
+    const Range steps{k, std::min(k + block_steps_, steps_)};
+    const std::byte* block = w + panels.begin * panel_bytes() + k * set_.w_step_bytes;
+    std::int64_t stride = panel_bytes();
+    if (set_.unpack != nullptr) {
+      stride = block_steps_ * set_.w_step_bytes;
+      for (std::int64_t p = panels.begin; p < panels.end; ++p) {
+        set_.unpack(w + p * panel_bytes() + k / set_.steps_per_packed * set_.packed_step_bytes,
+                    (steps.end - k) / set_.steps_per_packed,
+                    unpacked + (p - panels.begin) * stride);
+      }
+      block = unpacked;
+    }
+    sweep(block, stride, epilogue, strips, panels, steps, scratch);
+    k += block_steps_;
+  } while (k < steps_);
+}
+
+// One block of K for all strips and panels given; the last one finishes the tiles.
+void TileGemm::sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
+                     Range strips, Range panels, Range steps, std::byte* tiles) const {
+  const bool keep = block_steps_ < steps_;
+  const bool last = steps.end == steps_;
+  const std::int64_t count = steps.end - steps.begin;
+  for (std::int64_t s = strips.begin; s < strips.end; ++s) {
+    const Strip strip = this->strip(s);
+    const std::byte* a =
+        a_.data() + (strip.row * steps_ + strip.rows * steps.begin) * set_.a_step_bytes;
+    // Only the strip that touches W first waits for it.
+    const bool first = s == strips.begin && set_.unpack == nullptr;
+    const TileFunction tile = (first ? set_.streaming : set_.tile)[strip.rows];
+    for (std::int64_t p = panels.begin; p < panels.end; ++p) {
+      const std::int64_t index = (s - strips.begin) * block_panels_ + (p - panels.begin);
+      std::byte* c = tiles + (keep ? index * tile_bytes() : 0);
+      tile(a, w + (p - panels.begin) * w_stride, count, c, steps.begin > 0);
+      if (!last) continue;
+      const std::int64_t column = p * set_.columns;
+      set_.store(epilogue,
+                 {strip.row, column, strip.rows,
+                  static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - column))},
+                 c);
+    }
+  }
+}
+
+}  // namespace pareto
