@@ -7,7 +7,7 @@
 
 #include "harness/errors.h"
 #include "harness/hash.h"
-#include "harness/hdf5.h"
+#include "harness/tensor_file.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 
@@ -99,9 +99,9 @@ std::vector<Case> cases_from(const CaseOptions& options) {
   }
   if (source.distribution == "file") adopt_file(problem, source);
   problem.op().complete(problem);
-  if (options.threads > machine().cores) {
+  if (options.threads > this_machine().cores) {
     throw CannotRunError(fmt::format("threads {} above the {} cores of this machine",
-                                     options.threads, machine().cores));
+                                     options.threads, this_machine().cores));
   }
   std::vector<Case> cases;
   for (const std::string& name : split_list(options.variants)) {

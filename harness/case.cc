@@ -6,7 +6,7 @@
 #include <array>
 
 #include "harness/hash.h"
-#include "harness/hdf5.h"
+#include "harness/tensor_file.h"
 #include "harness/op.h"
 #include "harness/registry.h"
 
@@ -51,9 +51,8 @@ void identify(Case& subject) {
     all += pair;
     if (!varies_inside_group(key.name)) shared += pair;
   }
-  const std::string rest =
-      fmt::format("op={} {} threads={} cache={}", subject.problem.op().name(),
-                  source_text(subject.source), subject.threads, subject.cache);
+  const std::string rest = fmt::format("op={} {} threads={} cache={}", subject.problem.op().name(),
+                                       source_text(subject.source), subject.threads, subject.cache);
   subject.hash = hex(hash_text(fmt::format("{}{} variant={}", all, rest, subject.variant->name)));
   subject.group = hex(hash_text(shared + rest));
 }

@@ -1,12 +1,12 @@
 #include "harness/experiment.h"
 
 #include <fmt/format.h>
+#include <toml++/toml.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "harness/errors.h"
 #include "harness/machine.h"
@@ -112,8 +112,8 @@ toml::table parse_file(const std::string& path, std::string& text) {
   try {
     return toml::parse(text, path);
   } catch (const toml::parse_error& error) {
-    throw InputError(fmt::format("{}:{}: not TOML: {}", path, error.source().begin.line,
-                                 error.description()));
+    throw InputError(
+        fmt::format("{}:{}: not TOML: {}", path, error.source().begin.line, error.description()));
   }
 }
 
@@ -135,8 +135,8 @@ std::vector<ShapeRow> read_shapes(const std::string& path, const Op& op) {
       }
       const Key* known = find_key(op, key.str());
       if (known == nullptr) {
-        fail(where, fmt::format("unknown key '{}'{}", key.str(),
-                                suggestion(key.str(), sweep_words(op))));
+        fail(where,
+             fmt::format("unknown key '{}'{}", key.str(), suggestion(key.str(), sweep_words(op))));
       }
       row.sizes.push_back({known->name, expand(where, *known, texts(path, key.str(), value))});
       if (row.sizes.back().values.size() != 1) fail(where, "a shape takes one value a key");
@@ -148,7 +148,7 @@ std::vector<ShapeRow> read_shapes(const std::string& path, const Op& op) {
 
 std::vector<int> thread_counts(const std::string& where, const std::vector<std::string>& given) {
   std::vector<int> counts;
-  const int all = machine().cores;
+  const int all = this_machine().cores;
   for (const std::string& text : given) {
     int count = 0;
     if (text == "all") {

@@ -11,7 +11,7 @@
 
 #include "harness/ceilings.h"
 #include "harness/errors.h"
-#include "harness/hdf5.h"
+#include "harness/tensor_file.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 
@@ -21,6 +21,9 @@ namespace {
 // A tuned kernel reaches most of its ceiling, a portable one little: half is the middle.
 constexpr double kAssumedEfficiency = 0.5;
 constexpr double kCallOverheadS = 1e-6;
+// Per thread, where nothing has been measured on this machine yet.
+constexpr double kUnknownOpsPerS = 2e10;
+constexpr double kUnknownBytesPerS = 1e10;
 // Cold operands rotate among sets of at least three last-level caches.
 constexpr double kColdCaches = 3;
 // A call estimated above this multiple of the case's budget is not worth starting.
@@ -144,8 +147,8 @@ class Expander {
         problem.op().narrow(problem, inputs);
         problem.op().adopt(problem, inputs);
       } catch (const InputError& error) {
-        throw InputError(fmt::format("{}: {}:{}: {}", sweep.where, sweep.file, tensor,
-                                     error.what()));
+        throw InputError(
+            fmt::format("{}: {}:{}: {}", sweep.where, sweep.file, tensor, error.what()));
       }
     }
     try {
@@ -185,9 +188,9 @@ class Expander {
   std::string why_not(const Case& subject) const {
     std::string reason = missing_here(*subject.variant);
     if (reason.empty()) reason = refusal(*subject.variant, subject.problem);
-    if (reason.empty() && subject.threads > machine().cores) {
+    if (reason.empty() && subject.threads > this_machine().cores) {
       reason = fmt::format("threads {} above the {} cores of this machine", subject.threads,
-                           machine().cores);
+                           this_machine().cores);
     }
     if (!reason.empty()) return reason;
     const double call_s = estimated_call_s(subject);
@@ -211,7 +214,7 @@ class Expander {
 double group_memory(const Case& subject) {
   const double bytes = estimated_call_bytes(subject);
   if (subject.cache == "warm") return 3 * bytes;
-  return std::max(3 * bytes, kColdCaches * static_cast<double>(machine().last_level_cache_bytes));
+  return std::max(3 * bytes, kColdCaches * static_cast<double>(this_machine().last_level_bytes()));
 }
 
 const std::string& scheme_of(const Case& subject) {
@@ -258,6 +261,8 @@ void estimate(Group& group, const MeasureSettings& measure) {
   }
 }
 
+double rate_or(double measured, double otherwise) { return measured > 0 ? measured : otherwise; }
+
 }  // namespace
 
 std::size_t Plan::cases() const {
@@ -273,11 +278,12 @@ double estimated_call_bytes(const Case& subject) {
 double estimated_call_s(const Case& subject) {
   const Work work = subject.problem.op().estimate(subject.problem);
   const Ceilings& ceilings = cached_ceilings();
-  const double compute = ceilings.get(subject.variant->unit, subject.threads);
-  const double bandwidth = ceilings.get("read_dram", subject.threads);
-  const double compute_s = compute > 0 ? work.flops / compute : 0;
-  const double bytes_s = bandwidth > 0 ? work.bytes / bandwidth : 0;
-  return kCallOverheadS + std::max(compute_s, bytes_s) / kAssumedEfficiency;
+  const double compute = rate_or(ceilings.get(subject.variant->unit, subject.threads),
+                                 kUnknownOpsPerS * subject.threads);
+  const double bandwidth = rate_or(ceilings.bandwidth("dram", subject.threads),
+                                   kUnknownBytesPerS * subject.threads);
+  const double at_best_s = std::max(work.flops / compute, work.bytes / bandwidth);
+  return kCallOverheadS + at_best_s / kAssumedEfficiency;
 }
 
 Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
@@ -300,7 +306,7 @@ Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
     }
     if (group.cases.empty()) continue;
     estimate(group, experiment.measure);
-    const bool too_big = group.memory_bytes > static_cast<double>(machine().memory_bytes) / 2;
+    const bool too_big = group.memory_bytes > static_cast<double>(this_machine().memory_bytes) / 2;
     for (Group& part : too_big ? split_by_scheme(group) : std::vector<Group>{group}) {
       estimate(part, experiment.measure);
       plan.estimated_s += part.estimated_s;
@@ -353,9 +359,8 @@ void parse_shard(const std::string& text, PlanOptions& options) {
   } else {
     const std::size_t slash = text.find('/');
     options.shard = integer_of(std::string_view(text).substr(0, slash), 0);
-    options.shards = slash == std::string::npos
-                         ? 0
-                         : integer_of(std::string_view(text).substr(slash + 1), 0);
+    options.shards =
+        slash == std::string::npos ? 0 : integer_of(std::string_view(text).substr(slash + 1), 0);
   }
   if (options.shards < 1 || options.shard < 1 || options.shard > options.shards) {
     throw InputError(fmt::format("--shard '{}': I/N with I from 1 to N, or auto", text));

@@ -124,9 +124,8 @@ std::string manifest_of(const std::string& path) {
     entries.push_back(to_json(*variant));
     if (!variant->library.empty()) library = variant->library;
   }
-  return json{{"plugin", fs::path(path).filename().string()},
-              {"library", library},
-              {"variants", entries}}
+  return json{
+      {"plugin", fs::path(path).filename().string()}, {"library", library}, {"variants", entries}}
       .dump(1);
 }
 

@@ -21,8 +21,7 @@ bool is_number_kind(KeyKind kind) { return kind != KeyKind::kWord; }
         fmt::format("{} = '{}' is not legal{}", key.name, text, suggestion(text, key.words)));
   }
   const std::string_view kind = key.kind == KeyKind::kReal ? "a number" : "an integer";
-  const std::string word =
-      key.nan_word.empty() ? "" : fmt::format(" or '{}'", key.nan_word);
+  const std::string word = key.nan_word.empty() ? "" : fmt::format(" or '{}'", key.nan_word);
   throw InputError(fmt::format("{} = '{}' is not legal: {} from {} to {}{}", key.name, text, kind,
                                key.min, key.max, word));
 }
@@ -46,8 +45,8 @@ Value convert(const Key& key, const Value& value) {
   if (key.kind == KeyKind::kReal && std::holds_alternative<std::int64_t>(value)) {
     return static_cast<double>(std::get<std::int64_t>(value));
   }
-  if (const auto* word = std::get_if<std::string>(&value); word != nullptr &&
-                                                           is_number_kind(key.kind)) {
+  if (const auto* word = std::get_if<std::string>(&value);
+      word != nullptr && is_number_kind(key.kind)) {
     return parse_value(key, *word);
   }
   return value;
@@ -102,7 +101,9 @@ std::size_t Problem::index_of(std::string_view key) const {
 
 const Value& Problem::value(std::string_view key) const { return values_[index_of(key)]; }
 
-std::int64_t Problem::size(std::string_view key) const { return std::get<std::int64_t>(value(key)); }
+std::int64_t Problem::size(std::string_view key) const {
+  return std::get<std::int64_t>(value(key));
+}
 
 double Problem::real(std::string_view key) const { return std::get<double>(value(key)); }
 
@@ -121,17 +122,18 @@ Problem& Problem::set(std::string_view key, const Value& value) {
   const Key& spec = op_->keys()[i];
   const Value converted = convert(spec, value);
   const std::string text = text_of(spec, converted);
-  const bool kind_fits = spec.kind == KeyKind::kWord ? std::holds_alternative<std::string>(converted)
-                         : spec.kind == KeyKind::kReal
-                             ? std::holds_alternative<double>(converted)
-                             : std::holds_alternative<std::int64_t>(converted);
+  const bool kind_fits =
+      spec.kind == KeyKind::kWord   ? std::holds_alternative<std::string>(converted)
+      : spec.kind == KeyKind::kReal ? std::holds_alternative<double>(converted)
+                                    : std::holds_alternative<std::int64_t>(converted);
   if (!kind_fits) throw_not_legal(spec, text);
   if (spec.kind == KeyKind::kWord) {
     parse_value(spec, text);
   } else {
     check_range(spec,
-                spec.kind == KeyKind::kReal ? std::get<double>(converted)
-                                            : static_cast<double>(std::get<std::int64_t>(converted)),
+                spec.kind == KeyKind::kReal
+                    ? std::get<double>(converted)
+                    : static_cast<double>(std::get<std::int64_t>(converted)),
                 text);
   }
   values_[i] = converted;

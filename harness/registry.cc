@@ -76,9 +76,7 @@ std::string upper_with_dashes(std::string name) {
 
 }  // namespace
 
-OpRegistration::OpRegistration(std::unique_ptr<Op> op) {
-  registry().ops.push_back(std::move(op));
-}
+OpRegistration::OpRegistration(std::unique_ptr<Op> op) { registry().ops.push_back(std::move(op)); }
 
 Registration::Registration(Variant variant) {
   if (Variant* known = find_registered(variant.op, variant.name)) {
@@ -129,8 +127,8 @@ const Variant& find_variant(const Op& op, std::string_view name) {
     if (variant->name == name || full_name(*variant) == name) return *variant;
     names.push_back(variant->name);
   }
-  throw InputError(fmt::format("unknown variant '{}' of {}{}", name, op.name(),
-                               suggestion(name, names)));
+  throw InputError(
+      fmt::format("unknown variant '{}' of {}{}", name, op.name(), suggestion(name, names)));
 }
 
 std::string full_name(const Variant& variant) { return variant.op + "/" + variant.name; }
@@ -168,8 +166,8 @@ const Variant& open(const Variant& variant) {
   }
   open_plugin(variant.plugin);
   if (variant.prepare == nullptr) {
-    throw CannotRunError(fmt::format("{}: its plug-in {} does not define it", full_name(variant),
-                                     variant.plugin));
+    throw CannotRunError(
+        fmt::format("{}: its plug-in {} does not define it", full_name(variant), variant.plugin));
   }
   return variant;
 }

@@ -60,7 +60,7 @@ struct Variant {
   bool keeps_operands = false;  ///< `run` reads the persistent operands as they are
   bool baseline = false;        ///< calls somebody else's library
   bool own_threads = false;     ///< the library brings its own threads
-  /// Compute ceiling it is held against: "fma_fp32" "vnni_int8" "dot_bf16" "amx_int8" "amx_bf16".
+  /// Compute ceiling it is held against, a name of harness/ceilings.h: "fma_fp32" "vnni_int8" …
   std::string unit = "fma_fp32";
   // Filled in by the registry.
   std::string library;  ///< plug-in it comes from, with version; empty for our own

@@ -1,0 +1,224 @@
+// pareto eval: one kernel on the user's own tensors, with the numerics of the documentation.
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "cli/case_options.h"
+#include "cli/verbs.h"
+#include "harness/affinity.h"
+#include "harness/call_buffers.h"
+#include "harness/check_battery.h"
+#include "harness/checker.h"
+#include "harness/crash.h"
+#include "harness/error_metrics.h"
+#include "harness/errors.h"
+#include "harness/machine.h"
+#include "harness/reference_cache.h"
+#include "harness/registry.h"
+#include "harness/tensor_file.h"
+
+namespace pareto {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kReference = "reference";
+
+struct EvalOptions {
+  CaseOptions case_options;
+  std::string in;
+  std::string out;
+  std::uint64_t seed = 1;
+  bool as_json = false;
+};
+
+json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
+
+json to_json(const ErrorMetrics& metrics) {
+  return {{"max_abs", number(metrics.max_abs)},
+          {"rms", number(metrics.rms)},
+          {"rel_fro", number(metrics.rel_fro)},
+          {"sqnr_db", number(metrics.sqnr_db)},
+          {"cosine", number(metrics.cosine)}};
+}
+
+// Everything about the user's problem, checked before anything runs.
+struct Input {
+  Problem problem;
+  TensorMap tensors;
+  Operands operands;
+};
+
+Input read_input(const EvalOptions& options) {
+  Input input;
+  input.problem = Problem(find_op(options.case_options.op));
+  const Op& op = input.problem.op();
+  for (const auto& [key, value] : parse_settings(options.case_options.settings)) {
+    input.problem.set_text(key, value);
+  }
+  input.tensors = read_tensors(options.in);
+  try {
+    op.adopt(input.problem, input.tensors);
+    op.complete(input.problem);
+    input.operands = op.encode(input.problem, input.tensors);
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("{}: {}", options.in, error.what()));
+  }
+  return input;
+}
+
+Positions every_position(const std::vector<OutputSpec>& outputs) {
+  Positions positions;
+  for (const OutputSpec& output : outputs) {
+    positions.emplace_back(output.shape.elements());
+    std::iota(positions.back().begin(), positions.back().end(), 0);
+  }
+  return positions;
+}
+
+TensorMap named(const std::vector<OutputSpec>& specs, Outputs&& outputs) {
+  TensorMap result;
+  for (std::size_t i = 0; i < specs.size(); ++i) result[specs[i].name] = std::move(outputs[i]);
+  return result;
+}
+
+json evaluate_reference(const Input& input, const EvalOptions& options) {
+  const Op& op = input.problem.op();
+  const std::vector<OutputSpec> specs = op.outputs(input.problem, input.operands);
+  const Positions positions = every_position(specs);
+  const ReferenceTerms terms =
+      op.reference(input.problem, input.operands, positions, this_machine().cores);
+  const auto original = op.original(input.problem, input.tensors, positions, this_machine().cores);
+  Outputs outputs;
+  std::vector<double> values;
+  std::vector<double> originals;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const std::vector<double>& column = terms[i].column[0];
+    const bool integer = specs[i].dtype == DType::kS32;
+    HostTensor output(integer ? DType::kS32 : DType::kF64, specs[i].shape);
+    for (std::size_t e = 0; e < column.size(); ++e) {
+      if (integer) {
+        output.span<std::int32_t>()[e] = static_cast<std::int32_t>(column[e]);
+      } else {
+        output.span<double>()[e] = column[e];
+      }
+    }
+    outputs.push_back(std::move(output));
+    values.insert(values.end(), column.begin(), column.end());
+    originals.insert(originals.end(), original[i].begin(), original[i].end());
+  }
+  write_tensors(options.out, named(specs, std::move(outputs)));
+  return {{"status", "reference"},
+          {"compression_error", to_json(error_metrics(values, originals))}};
+}
+
+json verdict_of(const Input& input, const Variant& variant, const Outputs& outputs,
+                std::uint64_t seed) {
+  const Expected expected =
+      expect(input.problem, input.operands, false, seed, this_machine().cores);
+  const std::vector<Tensor> got = views_of(outputs);
+  const Verdict verdict =
+      verify(expected, bounds_of(expected, arithmetic_of(variant, input.problem)), got);
+  const std::vector<double> values = values_at(expected, got);
+  const std::vector<double> reference = values_of(expected);
+  std::vector<double> original;
+  for (const auto& output : *ReferenceCache::shared().original(
+           input.problem, input.tensors, expected.positions, this_machine().cores)) {
+    original.insert(original.end(), output.begin(), output.end());
+  }
+  return {{"status", verdict.pass ? "pass" : "fail"},
+          {"check", verdict.check},
+          {"message", verdict.message},
+          {"bound_max", number(verdict.bound_max)},
+          {"bound_median", number(verdict.bound_median)},
+          {"rms_ratio", number(verdict.rms_ratio)},
+          {"n_compared", verdict.n_compared},
+          {"total_error", to_json(error_metrics(values, original))},
+          {"kernel_error", to_json(error_metrics(values, reference))},
+          {"compression_error", to_json(error_metrics(reference, original))}};
+}
+
+json evaluate_variant(const Input& input, const Variant& unopened, const EvalOptions& options) {
+  const Variant& variant = open(unopened);
+  const int threads = options.case_options.threads;
+  ThreadPool pool(threads, this_machine().pinning(threads));
+  Outputs outputs;
+  {
+    const AffinityScope affinity(threads, variant.own_threads);
+    CallBuffers buffers(variant, input.problem, input.operands, Layout::kGuardAfter);
+    const auto prepared = variant.prepare(input.problem, buffers.persistent(), pool);
+    buffers.seal();
+    buffers.poison_outputs();
+    prepared->run({buffers.in(), buffers.out(), pool});
+    outputs = buffers.copy_outputs();
+  }
+  json result = verdict_of(input, variant, outputs, options.seed);
+  write_tensors(options.out,
+                named(input.problem.op().outputs(input.problem, input.operands),
+                      std::move(outputs)));
+  return result;
+}
+
+json evaluate(const EvalOptions& options) {
+  const Input input = read_input(options);
+  if (options.case_options.variants == kReference) return evaluate_reference(input, options);
+  const Variant& variant = find_variant(input.problem.op(), options.case_options.variants);
+  std::string reason = missing_here(variant);
+  if (reason.empty()) reason = refusal(variant, input.problem);
+  if (reason.empty() && options.case_options.threads > this_machine().cores) {
+    reason = fmt::format("threads {} above the {} cores of this machine",
+                         options.case_options.threads, this_machine().cores);
+  }
+  if (!reason.empty()) throw CannotRunError(fmt::format("{}: {}", full_name(variant), reason));
+  const ChildResult child = run_isolated(
+      [&] { return evaluate_variant(input, variant, options).dump(); }, /*timeout_s=*/0);
+  if (child.end == ChildEnd::kError) throw Error(child.code, child.message);
+  if (child.end != ChildEnd::kReturned) {
+    throw MachineError(fmt::format("{}: {}", full_name(variant), child.message));
+  }
+  json result = json::parse(child.value);
+  result["variant"] = full_name(variant);
+  result["problem"] = input.problem.text();
+  return result;
+}
+
+void print(const json& result, const std::string& out) {
+  fmt::print("{}: {}\n", out, result.at("status").get<std::string>());
+  for (const char* name : {"total_error", "kernel_error", "compression_error"}) {
+    if (!result.contains(name)) continue;
+    fmt::print("  {:<18} rel_fro {} max_abs {}\n", name, result[name]["rel_fro"].dump(),
+               result[name]["max_abs"].dump());
+  }
+  const std::string message = result.value("message", "");
+  if (!message.empty()) fmt::print("  {}\n", message);
+}
+
+}  // namespace
+
+void add_eval_verb(CLI::App& app, int&) {
+  auto options = std::make_shared<EvalOptions>();
+  CLI::App* verb = app.add_subcommand(
+      "eval", "One kernel, or the reference, on your own tensors (HDF5 or safetensors)");
+  add_case_options(*verb, options->case_options);
+  verb->add_option("--in", options->in, "FILE.h5, FILE.h5:/group or FILE.safetensors")->required();
+  verb->add_option("--out", options->out, "file to write")->required();
+  verb->add_option("--seed", options->seed, "of the compared positions of big problems");
+  verb->add_flag("--json", options->as_json, "errors and verdict, machine-readable");
+  verb->footer(
+      "Example:\n  pareto eval qgemm --variant scalar --set scheme=w8a8 --in layer.h5 --out y.h5\n"
+      "--variant reference writes float64 results of the reference.");
+  verb->callback([options] {
+    const json result = evaluate(*options);
+    if (options->as_json) {
+      fmt::print("{}\n", result.dump(1));
+    } else {
+      print(result, options->out);
+    }
+  });
+}
+
+}  // namespace pareto

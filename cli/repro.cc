@@ -1,0 +1,67 @@
+// pareto repro: one case of a result file again, here.
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cli/case_options.h"
+#include "cli/timed_table.h"
+#include "cli/verbs.h"
+#include "harness/errors.h"
+#include "harness/registry.h"
+#include "harness/result_file.h"
+#include "harness/runner.h"
+
+namespace pareto {
+namespace {
+
+struct ReproOptions {
+  std::string file;
+  std::string hash;
+  int iterations = 0;
+  bool no_check = false;
+};
+
+void reproduce(const ReproOptions& options, int& exit_code) {
+  const ResultFile file = read_result_file(options.file);
+  const Case subject = case_from_row(file.row_of(options.hash));
+  if (subject.hash.compare(0, options.hash.size(), options.hash) != 0) {
+    fmt::print(stderr,
+               "note: this program gives the case the hash {}: its tensors or defaults differ from "
+               "those of {}\n",
+               subject.hash, options.file);
+  }
+  std::string reason = missing_here(*subject.variant);
+  if (reason.empty()) reason = refusal(*subject.variant, subject.problem);
+  if (!reason.empty()) throw CannotRunError(full_name(*subject.variant) + ": " + reason);
+  Group group{.hash = subject.group, .cases = {subject}};
+  MeasureSettings measure{.precision = 0.01, .budget_s = 2, .min_blocks = 32};
+  if (options.iterations > 0) measure.budget_s = options.iterations * estimated_call_s(subject);
+  RunOptions run_options;
+  run_options.check = !options.no_check;
+  std::set<std::string> battery_passed;
+  const std::vector<CaseRecord> records = measure_isolated(
+      group, measure, run_options, measure_ceilings_isolated(/*quick=*/true), battery_passed);
+  print_timed(records);
+  const std::string status = records.front().row.at("check_status");
+  if (status == "fail" || status == "untrusted") {
+    exit_code = static_cast<int>(ExitCode::kCheckFailed);
+  }
+}
+
+}  // namespace
+
+void add_repro_verb(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<ReproOptions>();
+  CLI::App* verb = app.add_subcommand("repro", "One case of a result file again, on this machine");
+  verb->add_option("file", options->file, "FILE.h5")->required();
+  verb->add_option("case", options->hash, "case hash, or the beginning of one")->required();
+  verb->add_option("--iterations", options->iterations, "about this many calls, for profilers")
+      ->check(CLI::Range(1, 1000000000));
+  verb->add_flag("--no-check", options->no_check, "skip the checks");
+  verb->callback([options, &exit_code] { reproduce(*options, exit_code); });
+}
+
+}  // namespace pareto

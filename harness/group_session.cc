@@ -1,0 +1,380 @@
+#include "harness/group_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include "harness/columns.h"
+#include "harness/contents.h"
+#include "harness/energy.h"
+#include "harness/errors.h"
+#include "harness/machine.h"
+#include "harness/measured_call.h"
+#include "harness/provenance.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+using nlohmann::json;
+
+// Different inputs that the timed calls of one case see in turn.
+constexpr int kContents = 3;
+// A rate above the ceiling by more than this is measured again and then called suspect.
+constexpr double kSuspectFraction = 1.05;
+constexpr double kProbeAgainS = 0.5;
+
+json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
+
+// Everything of one case while its group is measured.
+struct Member {
+  const Case* subject = nullptr;
+  int index = 0;
+  Contents* contents = nullptr;
+  CaseRecord record;
+  std::unique_ptr<MeasuredCall> call;
+  bool timed = false;
+};
+
+void set_status(CaseRecord& record, CheckStatus status, const std::string& message) {
+  record.row["check_status"] = name_of(status);
+  record.row["check_message"] = message;
+}
+
+CaseRecord blank_record(const Case& subject, const SessionOptions& options) {
+  CaseRecord record;
+  record.row = words_row(subject);
+  record.row["machine"] = this_machine().id;
+  record.row["build"] = build_id();
+  record.row["group_run"] = options.group_run;
+  record.row["processes"] = options.measure.processes;
+  record.row["shape"] = subject.shape;
+  record.row["baseline"] = subject.variant->baseline;
+  record.row["samples"] = 0;
+  record.row["precision"] = options.measure.precision;
+  record.row["budget_s"] = options.measure.budget_s;
+  set_status(record, CheckStatus::kNotChecked, "");
+  return record;
+}
+
+void put_metrics(json& row, const std::string& prefix, const ErrorMetrics& metrics) {
+  row[prefix + "_max_abs"] = number(metrics.max_abs);
+  row[prefix + "_rms"] = number(metrics.rms);
+  row[prefix + "_rel_fro"] = number(metrics.rel_fro);
+  row[prefix + "_sqnr_db"] = number(metrics.sqnr_db);
+  row[prefix + "_cosine"] = number(metrics.cosine);
+}
+
+// Tells whose call comes next, so that a crash while timing has a name.
+class NamedSubject : public Subject {
+ public:
+  NamedSubject(MeasuredCall& call, std::function<void()> announce)
+      : call_(call), announce_(std::move(announce)) {}
+  void begin_visit() override {
+    announce_();
+    call_.begin_visit();
+  }
+  double sample(std::int64_t batch) override { return call_.sample(batch); }
+  void end_visit() override { call_.end_visit(); }
+
+ private:
+  MeasuredCall& call_;
+  std::function<void()> announce_;
+};
+
+class Session {
+ public:
+  Session(const Group& group, const SessionOptions& options, const Ceilings& ceilings)
+      : options_(options), ceilings_(ceilings), pool_(group.cases.front().threads,
+                                                      this_machine().pinning(group.cases.front().threads)) {
+    for (const Case& subject : group.cases) {
+      Member member;
+      member.subject = &subject;
+      member.index = static_cast<int>(members_.size());
+      member.record = blank_record(subject, options);
+      members_.push_back(std::move(member));
+    }
+  }
+
+  std::vector<CaseRecord> run() {
+    for (Member& member : members_) guarded(member, [&] { make_ready(member); });
+    sample();
+    std::vector<CaseRecord> records;
+    for (Member& member : members_) {
+      guarded(member, [&] { conclude(member); });
+      records.push_back(std::move(member.record));
+    }
+    return records;
+  }
+
+ private:
+  // A problem that a variant turns out not to take is a property of the case, not of the group.
+  template <typename Step>
+  void guarded(Member& member, Step step) {
+    try {
+      step();
+    } catch (const CannotRunError& error) {
+      drop(member, CheckStatus::kNotChecked, error.what());
+    } catch (const InputError& error) {
+      drop(member, CheckStatus::kNotChecked, error.what());
+    }
+  }
+
+  static void drop(Member& member, CheckStatus status, const std::string& message) {
+    set_status(member.record, status, message);
+    member.timed = false;
+    member.call.reset();
+  }
+
+  void tell(const Member& member, const std::string& step) const {
+    if (options_.at) options_.at(member.index, step);
+  }
+
+  Contents& contents_of(const Case& subject) {
+    std::unique_ptr<Contents>& entry = contents_[subject.problem.text()];
+    if (entry == nullptr) {
+      entry = std::make_unique<Contents>(subject.problem, subject.source, kContents,
+                                         this_machine().cores);
+    }
+    return *entry;
+  }
+
+  void make_ready(Member& member) {
+    tell(member, "checks");
+    member.contents = &contents_of(*member.subject);
+    if (options_.check && !check(member)) return;
+    tell(member, "prepare");
+    member.call = std::make_unique<MeasuredCall>(*member.subject, *member.contents, pool_);
+    member.timed = accept(member, member.call->failure());
+  }
+
+  // False if the case must not be timed.
+  bool check(Member& member) {
+    const Case& subject = *member.subject;
+    CheckOptions options;
+    options.battery = !options_.battery_passed.contains(battery_key(subject));
+    options.mutants = options.battery;
+    options.seed = subject.source.seed;
+    options.pool_sizes = {};
+    CheckInput own{.name = fmt::format("{} seed {}", subject.source.distribution,
+                                       subject.source.seed),
+                   .operands = member.contents->operands(0),
+                   .other = {}};
+    if (member.contents->count() > 1) own.other = member.contents->operands(1);
+    options.own.push_back(std::move(own));
+    const CheckReport report = check_variant(open(*subject.variant), subject.problem, pool_, options);
+    set_status(member.record, report.status, report.message);
+    member.record.row["bound_max"] = number(report.bound_max);
+    member.record.row["bound_median"] = number(report.bound_median);
+    member.record.row["rms_ratio"] = number(report.rms_ratio);
+    member.record.row["n_compared"] = report.n_compared;
+    return report.status == CheckStatus::kPass || report.status == CheckStatus::kUntrusted ||
+           subject.variant->baseline;
+  }
+
+  // Records a failure of the timed calls; true if the case goes on being timed.
+  static bool accept(Member& member, const std::string& failure) {
+    if (failure.empty()) return true;
+    set_status(member.record, CheckStatus::kFail, failure);
+    return member.subject->variant->baseline;
+  }
+
+  void sample() {
+    std::vector<std::unique_ptr<NamedSubject>> named;
+    std::vector<Subject*> subjects;
+    std::vector<Member*> timed;
+    for (Member& member : members_) {
+      if (!member.timed) continue;
+      named.push_back(std::make_unique<NamedSubject>(*member.call,
+                                                     [this, &member] { tell(member, "timing"); }));
+      subjects.push_back(named.back().get());
+      timed.push_back(&member);
+    }
+    if (subjects.empty()) return;
+    MeasureOptions options;
+    options.precision = options_.measure.precision;
+    options.budget_s = options_.measure.budget_s;
+    options.min_blocks = options_.measure.min_blocks;
+    options.seed = options_.measure.seed + static_cast<std::uint64_t>(options_.process);
+    std::vector<Series> series = sample_group(subjects, options);
+    for (std::size_t i = 0; i < timed.size(); ++i) record_series(*timed[i], series[i]);
+  }
+
+  void record_series(Member& member, const Series& series) {
+    json& row = member.record.row;
+    row["time_median_s"] = number(series.median);
+    row["time_lo_s"] = number(series.lo);
+    row["time_hi_s"] = number(series.hi);
+    row["samples"] = series.seconds_per_call.size();
+    row["batch"] = series.batch;
+    row["stop_reason"] = series.stop_reason;
+    row["unstable"] = series.unstable;
+    row["core_clock_hz"] = number(series.core_clock_hz);
+    SampleSet& samples = member.record.samples;
+    samples.seconds = series.seconds_per_call;
+    samples.block = series.block;
+    samples.round = series.round;
+    samples.start_s = series.start_s;
+    samples.process.assign(samples.seconds.size(), options_.process);
+  }
+
+  void conclude(Member& member) {
+    if (member.call == nullptr) return;
+    tell(member, "last checks");
+    if (member.timed) {
+      member.call->finish();
+      if (!accept(member, member.call->failure())) forget_times(member);
+    }
+    if (options_.check && member.call->failure().empty()) {
+      json& row = member.record.row;
+      const Verdict& verdict = member.call->verdict();
+      row["bound_max"] = number(verdict.bound_max);
+      row["bound_median"] = number(verdict.bound_median);
+      row["rms_ratio"] = number(verdict.rms_ratio);
+      row["n_compared"] = verdict.n_compared;
+    }
+    record_work(member);
+    member.call.reset();
+  }
+
+  static void forget_times(Member& member) {
+    for (const char* column : {"time_median_s", "time_lo_s", "time_hi_s"}) {
+      member.record.row[column] = nullptr;
+    }
+    member.record.row["samples"] = 0;
+    member.record.samples = {};
+    member.timed = false;
+  }
+
+  void record_work(Member& member) {
+    json& row = member.record.row;
+    const Work work = member.contents->work();
+    const std::size_t packed = member.call->packed_bytes();
+    row["flops"] = work.flops;
+    row["bytes"] = work.bytes;
+    row["packed_bytes"] = packed;
+    row["allocated_bytes"] = member.call->allocated_bytes();
+    row["compression_ratio"] =
+        number(work.compressed_bytes > 0 ? work.dense16_bytes / work.compressed_bytes : NAN);
+    row["prepare_s"] = number(member.call->prepare_s());
+    row["operand_hash"] = member.contents->operand_hash();
+    const Agreement& agreement = member.call->agreement();
+    put_metrics(row, "total", agreement.total);
+    put_metrics(row, "kernel", agreement.kernel);
+    put_metrics(row, "compression", agreement.compression);
+    if (member.timed) record_rates(member, work);
+    if (options_.energy && member.timed) record_energy(member);
+  }
+
+  void record_rates(Member& member, const Work& work) {
+    json& row = member.record.row;
+    if (!row["time_median_s"].is_number()) return;
+    const double median = row["time_median_s"];
+    row["flops_per_s"] = work.flops / median;
+    row["bytes_per_s"] = work.bytes / median;
+    const double ceiling_s = attainable(member, work, ceilings_);
+    double fraction = ceiling_s / median;
+    if (fraction > kSuspectFraction) {
+      // The ceiling may have been measured in a slow moment: once more, beside the result.
+      const Ceilings again = ceilings_of(member);
+      fraction = std::min(fraction, attainable(member, work, again) / median);
+    }
+    row["ceiling_s"] = number(ceiling_s);
+    row["ceiling_fraction"] = number(fraction);
+    row["suspect"] = fraction > kSuspectFraction;
+  }
+
+  // This case's compute unit and all read bandwidths, measured now.
+  static Ceilings ceilings_of(const Member& member) {
+    std::vector<std::string> names = {member.subject->variant->unit};
+    for (const std::string& name : measurable_ceilings()) {
+      if (name.starts_with("read_")) names.push_back(name);
+    }
+    const std::vector<int> threads = {member.subject->threads};
+    return measure_ceilings(names, threads, kProbeAgainS);
+  }
+
+  double attainable(const Member& member, const Work& work, const Ceilings& ceilings) const {
+    const bool warm = member.subject->cache == "warm";
+    return ceilings.attainable_s({.unit = member.subject->variant->unit,
+                                  .threads = member.subject->threads,
+                                  .flops = work.flops,
+                                  .bytes = work.bytes,
+                                  .warm = warm});
+  }
+
+  void record_energy(Member& member) {
+    MeasuredCall& call = *member.call;
+    const EnergyReading reading = measure_energy([&] {
+      call.begin_visit();
+      call.sample(member.record.row["batch"]);
+      call.end_visit();
+    }, member.record.row["batch"]);
+    member.record.row["energy_j"] = number(reading.joules_per_call);
+    member.record.row["energy_reason"] = reading.reason;
+  }
+
+  const SessionOptions& options_;
+  const Ceilings& ceilings_;
+  ThreadPool pool_;
+  std::map<std::string, std::unique_ptr<Contents>> contents_;
+  std::vector<Member> members_;
+};
+
+}  // namespace
+
+std::string battery_key(const Case& subject) {
+  std::string key = full_name(*subject.variant);
+  for (const Key& option : subject.problem.op().keys()) {
+    if (option.kind == KeyKind::kSize) continue;
+    key += " " + option.name + "=" + text_of(option, subject.problem.value(option.name));
+  }
+  return key;
+}
+
+std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& options,
+                                      const Ceilings& ceilings) {
+  return Session(group, options, ceilings).run();
+}
+
+CaseRecord crashed_record(const Case& subject, const std::string& message,
+                          const SessionOptions& options) {
+  CaseRecord record = blank_record(subject, options);
+  set_status(record, CheckStatus::kFail, message);
+  return record;
+}
+
+std::string to_text(const std::vector<CaseRecord>& records) {
+  json all = json::array();
+  for (const CaseRecord& record : records) {
+    const SampleSet& samples = record.samples;
+    all.push_back({{"row", record.row},
+                   {"seconds", samples.seconds},
+                   {"block", samples.block},
+                   {"round", samples.round},
+                   {"process", samples.process},
+                   {"start_s", samples.start_s}});
+  }
+  const std::vector<std::uint8_t> bytes = json::to_msgpack(all);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::vector<CaseRecord> records_from_text(const std::string& text) {
+  std::vector<CaseRecord> records;
+  for (const json& entry : json::from_msgpack(text.begin(), text.end())) {
+    CaseRecord record;
+    record.row = entry.at("row");
+    record.samples.seconds = entry.at("seconds").get<std::vector<double>>();
+    record.samples.block = entry.at("block").get<std::vector<std::int32_t>>();
+    record.samples.round = entry.at("round").get<std::vector<std::int32_t>>();
+    record.samples.process = entry.at("process").get<std::vector<std::int32_t>>();
+    record.samples.start_s = entry.at("start_s").get<std::vector<float>>();
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+}  // namespace pareto

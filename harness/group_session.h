@@ -1,0 +1,45 @@
+// Checks and measures the cases of one group in this process: what a child process of a run does.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "harness/case_file.h"
+#include "harness/ceilings.h"
+#include "harness/check_battery.h"
+#include "harness/plan.h"
+
+namespace pareto {
+
+struct SessionOptions {
+  MeasureSettings measure;
+  bool check = true;     ///< check before timing; false only in the further processes of a case
+  bool energy = false;
+  int process = 0;       ///< number of this process among `measure.processes`
+  std::string group_run; ///< id of this go over the group
+  /// Variants with options (see battery_key) whose battery has passed in this run already.
+  std::set<std::string> battery_passed;
+  /// Told before each step, so that a crash can be blamed: index into the cases, and what is done.
+  std::function<void(int case_index, const std::string& step)> at;
+};
+
+/// What the battery of a variant depends on: its name and every option that is no size.
+std::string battery_key(const Case& subject);
+
+/// One record per case, in the order of `group.cases`. A case that fails its checks has status
+/// "fail" and, unless it is a baseline, no samples; one that cannot be prepared has "not_checked"
+/// and the reason. Throws InputError and MachineError for what concerns the whole group.
+std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& options,
+                                      const Ceilings& ceilings);
+
+/// A record for a case whose process crashed or hung, with the message of its end.
+CaseRecord crashed_record(const Case& subject, const std::string& message,
+                          const SessionOptions& options);
+
+/// Records as text that crosses a pipe, and back.
+std::string to_text(const std::vector<CaseRecord>& records);
+std::vector<CaseRecord> records_from_text(const std::string& text);
+
+}  // namespace pareto

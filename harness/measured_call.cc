@@ -1,0 +1,227 @@
+#include "harness/measured_call.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+
+#include "harness/affinity.h"
+#include "harness/clock.h"
+#include "harness/machine.h"
+#include "harness/registry.h"
+#include "harness/stopping.h"
+
+namespace pareto {
+namespace {
+
+// Cold operands must not survive in the last-level cache until their turn comes again.
+constexpr double kColdCaches = 3;
+// Tiny operands would need endless sets; past this many the rotation exceeds the private caches.
+constexpr std::size_t kMostSets = 8192;
+// Audited cold samples cost a whole untimed rotation: below this time each, as often as warm ones.
+constexpr double kCheapRotationS = 0.05;
+// Calls on contents never seen before against calls that repeat them. Honest kernels differ by
+// cache effects only; a remembered result saves the whole computation.
+constexpr int kProbePairs = 7;
+constexpr double kSuspiciousRatio = 2;
+constexpr double kProbeNoiseS = 3e-6;
+
+AuditOptions audit_options(const Case& subject, const Arithmetic& arithmetic) {
+  return {.seed = subject.source.seed,
+          .deterministic = arithmetic.deterministic,
+          .own_threads = subject.variant->own_threads};
+}
+
+// Flips signs of floating-point elements in place: other values of the same size and kind.
+void flip_signs(const Tensor& tensor, std::mt19937_64& random) {
+  const bool floating = tensor.dtype == DType::kF32 || tensor.dtype == DType::kBf16 ||
+                        tensor.dtype == DType::kF16 || tensor.dtype == DType::kE4m3 ||
+                        tensor.dtype == DType::kE5m2;
+  if (!tensor.present() || !floating || tensor.elements() == 0) return;
+  const auto width = static_cast<std::int64_t>(size_of(tensor.dtype));
+  for (std::int64_t flips = 1 + tensor.elements() / 16; flips > 0; --flips) {
+    const auto i =
+        static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(tensor.elements()));
+    tensor.data[i * width + width - 1] ^= std::byte{0x80};  // little-endian: the sign is last
+  }
+}
+
+}  // namespace
+
+MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& pool)
+    : case_(subject),
+      variant_(open(*subject.variant)),
+      contents_(contents),
+      pool_(pool),
+      cold_(subject.cache == "cold"),
+      audit_(full_name(*subject.variant),
+             audit_options(subject, arithmetic_of(*subject.variant, subject.problem))) {
+  const AffinityScope affinity(pool_.size(), variant_.own_threads);
+  add_set(0);
+  const std::size_t set_bytes = std::max<std::size_t>(
+      1, sets_[0].buffers->bytes() + std::max(packed_bytes(), allocated_bytes_));
+  if (cold_) {
+    const double wanted = kColdCaches * static_cast<double>(this_machine().last_level_bytes());
+    const auto count = static_cast<std::size_t>(wanted / static_cast<double>(set_bytes)) + 2;
+    for (std::size_t i = 1; i < std::min(count, kMostSets); ++i) {
+      add_set(static_cast<int>(i) % contents_.count());
+    }
+  }
+  for (const Tensor& out : sets_[0].buffers->out()) {
+    scratch_.emplace_back(out.dtype, out.shape);
+  }
+  scratch_views_ = views_of(scratch_);
+  verify_contents();
+}
+
+MeasuredCall::~MeasuredCall() = default;
+
+void MeasuredCall::add_set(int content) {
+  Set set;
+  set.content = content;
+  set.buffers = std::make_unique<CallBuffers>(variant_, case_.problem, contents_.operands(content),
+                                              Layout::kTimed);
+  const std::size_t before = counted_bytes();
+  const double start = now_s();
+  set.prepared = variant_.prepare(case_.problem, set.buffers->persistent(), pool_);
+  if (sets_.empty()) {
+    prepare_s_ = now_s() - start;
+    allocated_bytes_ = counted_bytes() - before;
+  }
+  set.buffers->release_unseen();
+  sets_.push_back(std::move(set));
+}
+
+void MeasuredCall::verify_contents() {
+  Set& set = sets_[0];
+  const Arithmetic arithmetic = arithmetic_of(variant_, case_.problem);
+  for (int content = 0; content < contents_.count(); ++content) {
+    set.buffers->load_transient(contents_.operands(content));
+    set.buffers->poison_outputs();
+    call(set);
+    const Expected& expected = contents_.expected(content);
+    std::vector<Bounds> bounds = bounds_of(expected, arithmetic);
+    const Verdict verdict = verify(expected, bounds, set.buffers->out());
+    if (content == 0) {
+      verdict_ = verdict;
+      agreement_ = agreement_of(contents_, set.buffers->out());
+    }
+    if (!verdict.pass) fail(fmt::format("{}: {}", verdict.check, verdict.message));
+    audit_.set_verified(content, set.buffers->copy_outputs(), expected, std::move(bounds));
+  }
+  set.buffers->load_transient(contents_.operands(0));
+}
+
+void MeasuredCall::call(Set& set, std::span<const Tensor> out) {
+  set.prepared->run({set.buffers->in(), out, pool_});
+}
+
+void MeasuredCall::begin_visit() {
+  affinity_.emplace(pool_.size(), variant_.own_threads);
+  auditing_ = audit_.wants(visit_);
+  ++visit_;
+  if (cold_) {
+    begin_cold_visit();
+  } else {
+    begin_warm_visit();
+  }
+}
+
+// The warming call writes elsewhere when the timed call must prove that it writes every element.
+void MeasuredCall::begin_warm_visit() {
+  Set& set = sets_[0];
+  set.content = static_cast<int>(visit_ % contents_.count());
+  set.buffers->load_transient(contents_.operands(set.content));
+  if (auditing_) {
+    audit_.poison(*set.buffers);
+    call(set, scratch_views_);
+  } else {
+    call(set);
+  }
+}
+
+// The set that the first timed sample will end on is poisoned, and all others are called once.
+void MeasuredCall::begin_cold_visit() {
+  if (!auditing_) return;
+  const std::size_t last = (next_set_ + static_cast<std::size_t>(last_batch_) - 1) % sets_.size();
+  audit_.poison(*sets_[last].buffers);
+  const double start = now_s();
+  for (std::size_t i = 1; i < sets_.size(); ++i) call(sets_[(last + i) % sets_.size()]);
+  const double rotation_s = now_s() - start;
+  if (visit_ > 1 && rotation_s > kCheapRotationS) auditing_ = visit_ % 4 == 0;
+}
+
+double MeasuredCall::sample(std::int64_t batch) {
+  last_batch_ = batch;
+  if (auditing_) audit_.call_begins();
+  std::size_t index = next_set_;
+  const std::size_t count = sets_.size();
+  Set* last = nullptr;
+  const double start = now_s();
+  for (std::int64_t i = 0; i < batch; ++i) {
+    last = &sets_[index];
+    last->prepared->run({last->buffers->in(), last->buffers->out(), pool_});
+    if (++index == count) index = 0;
+  }
+  const double seconds = now_s() - start;
+  next_set_ = index;
+  if (auditing_) {
+    audit_.call_ended(*last->buffers);
+    audited_ = last;
+    auditing_ = false;
+  }
+  return seconds;
+}
+
+void MeasuredCall::end_visit() {
+  if (audited_ != nullptr) fail(audit_.compare(*audited_->buffers, audited_->content));
+  audited_ = nullptr;
+  affinity_.reset();
+}
+
+double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
+  std::mt19937_64 random(case_.source.seed);
+  Set& set = sets_[0];
+  Operands changed = contents_.operands(0);
+  std::vector<double> fresh;
+  std::vector<double> repeated;
+  for (int pair = 0; pair < pairs; ++pair) {
+    for (std::size_t slot = 0; slot < changed.size(); ++slot) {
+      if (!case_.problem.op().persistent(case_.problem, static_cast<int>(slot))) {
+        flip_signs(changed[slot].view(), random);
+      }
+    }
+    set.buffers->load_transient(changed);
+    for (std::vector<double>* times : {&fresh, &repeated}) {
+      const double start = now_s();
+      call(set);
+      times->push_back(now_s() - start);
+    }
+  }
+  set.buffers->load_transient(contents_.operands(0));
+  return median_of(fresh) / (median_of(repeated) + kProbeNoiseS);
+}
+
+void MeasuredCall::finish() {
+  const AffinityScope affinity(pool_.size(), variant_.own_threads);
+  fail(audit_.finish());
+  if (!failure_.empty()) return;
+  // A second, longer look keeps one interruption from accusing anybody.
+  if (cost_ratio_of_new_contents(kProbePairs) > kSuspiciousRatio) {
+    const double ratio = cost_ratio_of_new_contents(3 * kProbePairs);
+    if (ratio > kSuspiciousRatio) {
+      fail(
+          fmt::format("cached: result cached between calls: a call on new contents takes {:.1f} "
+                      "times as long as its repetition",
+                      ratio));
+    }
+  }
+}
+
+std::size_t MeasuredCall::packed_bytes() const { return sets_[0].prepared->packed_bytes(); }
+
+void MeasuredCall::fail(const std::string& message) {
+  if (failure_.empty()) failure_ = message;
+}
+
+}  // namespace pareto

@@ -1,0 +1,85 @@
+// One case as the sampler calls it: operand sets in the named cache state, and the checks of the
+// very calls that are timed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "harness/affinity.h"
+#include "harness/audit.h"
+#include "harness/call_buffers.h"
+#include "harness/case.h"
+#include "harness/contents.h"
+#include "harness/sampler.h"
+#include "harness/thread_pool.h"
+
+namespace pareto {
+
+/// Warm: one set of operands, contents swapped in place before each visit. Cold: as many sets as
+/// exceed three last-level caches, each with packed weights, workspace and outputs of its own.
+class MeasuredCall : public Subject {
+ public:
+  /// Prepares every set and verifies the output of every content, untimed. `message` of a failed
+  /// verification is in `failure()`. Throws what `prepare` throws.
+  MeasuredCall(const Case& subject, Contents& contents, ThreadPool& pool);
+  ~MeasuredCall() override;
+
+  void begin_visit() override;
+  double sample(std::int64_t batch) override;
+  void end_visit() override;
+
+  /// After the last sample: what only shows at the end (threads left running, results remembered
+  /// between calls).
+  void finish();
+
+  /// "" or the check that failed, by the name of the trick, with its details.
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+  [[nodiscard]] const Agreement& agreement() const { return agreement_; }
+  [[nodiscard]] const Verdict& verdict() const { return verdict_; }
+  [[nodiscard]] double prepare_s() const { return prepare_s_; }
+  [[nodiscard]] std::size_t packed_bytes() const;
+  /// What one prepared set allocated (packed operands and workspace).
+  [[nodiscard]] std::size_t allocated_bytes() const { return allocated_bytes_; }
+  [[nodiscard]] std::size_t sets() const { return sets_.size(); }
+
+ private:
+  struct Set {
+    std::unique_ptr<CallBuffers> buffers;
+    std::unique_ptr<Prepared> prepared;
+    int content = 0;
+  };
+  void add_set(int content);
+  void verify_contents();
+  void call(Set& set, std::span<const Tensor> out);
+  void call(Set& set) { call(set, set.buffers->out()); }
+  void begin_warm_visit();
+  void begin_cold_visit();
+  double cost_ratio_of_new_contents(int pairs);
+  void fail(const std::string& message);
+
+  const Case& case_;
+  const Variant& variant_;
+  Contents& contents_;
+  ThreadPool& pool_;
+  bool cold_;
+  std::vector<Set> sets_;
+  Outputs scratch_;            ///< receives the warming call's results
+  std::vector<Tensor> scratch_views_;
+  Audit audit_;
+  std::size_t next_set_ = 0;
+  std::int64_t visit_ = 0;
+  std::int64_t last_batch_ = 1;
+  bool auditing_ = false;      ///< the next sample is audited
+  std::optional<AffinityScope> affinity_;  ///< during a visit
+  Set* audited_ = nullptr;     ///< set whose outputs wait to be compared
+  double prepare_s_ = 0;
+  std::size_t allocated_bytes_ = 0;
+  Agreement agreement_;
+  Verdict verdict_;
+  std::string failure_;
+};
+
+}  // namespace pareto
