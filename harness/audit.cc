@@ -1,0 +1,162 @@
+#include "harness/audit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "harness/hash.h"
+#include "harness/poison.h"
+
+namespace pareto {
+namespace {
+
+// Enough that a writer who is still busy is caught, few enough to be read within a microsecond or
+// two of the timer's end.
+constexpr std::int64_t kSampledElements = 128;
+
+/// Raw bits of elements spread evenly over every output, the last element of each included.
+std::vector<std::uint64_t> sample_of(std::span<const Tensor> outputs) {
+  std::vector<std::uint64_t> bits;
+  bits.reserve(outputs.size() * kSampledElements);
+  for (const Tensor& output : outputs) {
+    const std::int64_t count = std::min(output.elements(), kSampledElements);
+    const std::size_t width = size_of(output.dtype);
+    for (std::int64_t i = 1; i <= count; ++i) {
+      const auto element = static_cast<std::size_t>(output.elements() * i / count - 1);
+      std::uint64_t value = 0;
+      std::memcpy(&value, output.data + element * width, width);
+      bits.push_back(value);
+    }
+  }
+  return bits;
+}
+
+bool same_bytes(const Tensor& a, const Tensor& b) {
+  return a.bytes() == 0 || std::memcmp(a.data, b.data, a.bytes()) == 0;
+}
+
+bool same_outputs(std::span<const Tensor> got, const Outputs& want) {
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (!same_bytes(got[i], want[i].view())) return false;
+  }
+  return true;
+}
+
+/// "37 of 4096 elements of y [64, 64] differ; first at flat 12: got 1, verified 2".
+std::string difference(const Tensor& got, const Tensor& want) {
+  const std::size_t width = size_of(got.dtype);
+  std::vector<std::int64_t> wrong;
+  for (std::int64_t i = 0; i < got.elements(); ++i) {
+    const std::size_t offset = static_cast<std::size_t>(i) * width;
+    if (std::memcmp(got.data + offset, want.data + offset, width) != 0) wrong.push_back(i);
+  }
+  return fmt::format(
+      "{} of {} elements of {} differ; first at flat {}: got {:.9g}, verified {:.9g}; {}",
+      wrong.size(), got.elements(), got.shape.text(), wrong.front(), value_at(got, wrong.front()),
+      value_at(want, wrong.front()), locate(got.shape, wrong));
+}
+
+}  // namespace
+
+Audit::Audit(std::string variant_name, const AuditOptions& options)
+    : variant_name_(std::move(variant_name)), options_(options) {}
+
+void Audit::set_verified(int content, Outputs outputs, Expected expected,
+                         std::vector<Bounds> bounds) {
+  if (verified_.empty() && !options_.own_threads) lingering_ = since_start_.still_running();
+  if (static_cast<std::size_t>(content) >= verified_.size()) {
+    verified_.resize(static_cast<std::size_t>(content) + 1);
+  }
+  verified_[static_cast<std::size_t>(content)] = {std::move(outputs), std::move(expected),
+                                                  std::move(bounds)};
+}
+
+bool Audit::wants(std::int64_t sample) const {
+  if (sample == 0) return true;
+  const std::uint64_t draw =
+      hash_bytes(std::as_bytes(std::span(&sample, 1)), hash_text(variant_name_, options_.seed));
+  return static_cast<double>(draw >> 11U) * 0x1p-53 < options_.fraction;
+}
+
+void Audit::call_begins() {
+  if (!options_.own_threads) since_call_ = ThreadWatch();
+  modes_before_ = fp_modes();
+}
+
+void Audit::call_ended(const CallBuffers& buffers) {
+  sample_ = sample_of(buffers.out());
+  modes_after_ = fp_modes();
+  set_fp_modes(modes_before_);
+}
+
+std::string Audit::written_late(const CallBuffers& buffers) const {
+  const std::vector<std::uint64_t> now = sample_of(buffers.out());
+  const auto late = static_cast<std::int64_t>(now.size()) -
+                    std::inner_product(now.begin(), now.end(), sample_.begin(), std::int64_t{0},
+                                       std::plus<>(), std::equal_to<>());
+  if (late == 0) return "";
+  return fmt::format(
+      "late: work deferred past the timer: {} of {} sampled output elements changed after run had "
+      "returned",
+      late, now.size());
+}
+
+std::string Audit::compare_outputs(const CallBuffers& buffers, int content) const {
+  const Verified& verified = verified_.at(static_cast<std::size_t>(content));
+  const std::span<const Tensor> got = buffers.out();
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    std::int64_t first = -1;
+    const std::int64_t unwritten = count_poison(got[i], &first);
+    if (unwritten == 0) continue;
+    return fmt::format(
+        "written: a timed call left {} of {} output elements unwritten (first at flat {}) that it "
+        "wrote when it was checked: right only for the first calls",
+        unwritten, got[i].elements(), first);
+  }
+  if (!options_.deterministic) {
+    const Verdict verdict = verify(verified.expected, verified.bounds, got);
+    return verdict.pass ? "" : fmt::format("timed: a timed call is wrong: {}", verdict.message);
+  }
+  if (same_outputs(got, verified.outputs)) return "";
+  for (std::size_t other = 0; other < verified_.size(); ++other) {
+    if (verified_[other].outputs.empty() || !same_outputs(got, verified_[other].outputs)) continue;
+    return fmt::format(
+        "cached: result cached between calls: a timed call on content {} gave the output of "
+        "content {}",
+        content, other);
+  }
+  std::string details;
+  for (std::size_t i = 0; i < got.size() && details.empty(); ++i) {
+    const Tensor& want = verified.outputs[i].view();
+    if (!same_bytes(got[i], want)) details = difference(got[i], want);
+  }
+  return "timed: a timed call differs from the verified call on the same content (right only for "
+         "the first calls, or not deterministic): " +
+         details;
+}
+
+std::string Audit::compare(const CallBuffers& buffers, int content) {
+  ++audited_;
+  const auto named = [&](const std::string& check, const std::string& text) {
+    return text.empty() ? "" : fmt::format("{}: {}", check, text);
+  };
+  std::string problem = options_.deterministic ? written_late(buffers) : "";
+  if (problem.empty()) {
+    problem = named("fp environment", fp_modes_difference(modes_before_, modes_after_));
+  }
+  if (problem.empty() && !options_.own_threads) {
+    problem = named("threads", since_call_.still_running());
+  }
+  if (problem.empty()) problem = buffers.damage();
+  if (problem.empty()) problem = compare_outputs(buffers, content);
+  return problem;
+}
+
+std::string Audit::finish() const { return lingering_.empty() ? "" : "threads: " + lingering_; }
+
+}  // namespace pareto

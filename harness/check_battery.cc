@@ -1,0 +1,222 @@
+#include "harness/check_battery.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "harness/check_input.h"
+#include "harness/errors.h"
+#include "harness/mutant_trust.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+double larger(double a, double b) { return b > a ? b : a; }  // NaN counts as nothing measured
+
+InputCase from_battery(const BatteryInput& input, int threads) {
+  const Op& op = input.problem.op();
+  InputCase ready;
+  ready.name = input.name;
+  ready.problem = input.problem;
+  ready.operands = op.encode(input.problem, op.draw(input.problem, input.draw));
+  ready.expected = expect(input.problem, ready.operands, input.exact, input.draw.seed, threads);
+  Draw second = input.draw;
+  ++second.content;
+  ready.other = with_persistent_of(input.problem, ready.operands,
+                                   op.encode(input.problem, op.draw(input.problem, second)));
+  if (!ready.other.empty()) {
+    // Plants of one content need not stand opposite zeros of the other: bounded, not exact.
+    ready.other_expected = expect(input.problem, ready.other, false, input.draw.seed, threads);
+  }
+  return ready;
+}
+
+InputCase from_own(const CheckInput& input, const Problem& problem, std::uint64_t seed,
+                   int threads) {
+  InputCase ready;
+  ready.name = input.name;
+  ready.problem = problem;
+  ready.operands = input.operands;
+  ready.other = input.other;
+  ready.expected = expect(problem, ready.operands, false, seed, threads);
+  if (!ready.other.empty()) {
+    ready.other_expected = expect(problem, ready.other, false, seed, threads);
+  }
+  return ready;
+}
+
+/// The caller's team and teams of other sizes, made once per check.
+class Teams {
+ public:
+  Teams(ThreadPool& own, const std::vector<int>& sizes) : all_{&own} {
+    for (const int size : sizes) {
+      const bool known =
+          std::any_of(all_.begin(), all_.end(), [&](auto* pool) { return pool->size() == size; });
+      if (known) continue;
+      made_.push_back(std::make_unique<ThreadPool>(size));
+      all_.push_back(made_.back().get());
+    }
+  }
+  [[nodiscard]] std::span<ThreadPool* const> all() const { return all_; }
+  [[nodiscard]] std::span<ThreadPool* const> own() const { return all().first(1); }
+
+ private:
+  std::vector<std::unique_ptr<ThreadPool>> made_;
+  std::vector<ThreadPool*> all_;
+};
+
+/// Gathers the report of one variant; stops at the first failure.
+class Checking {
+ public:
+  Checking(const Variant& variant, const Problem& problem, ThreadPool& pool,
+           const CheckOptions& options)
+      : variant_(open(variant)),
+        problem_(problem),
+        options_(options),
+        threads_(pool.size()),
+        teams_(pool, options.battery ? options.pool_sizes : std::vector<int>{}) {}
+
+  CheckReport run() {
+    if (options_.battery) {
+      for (const BatteryInput& input : problem_.op().battery(problem_)) {
+        if (!failed()) check(input);
+      }
+    }
+    for (const CheckInput& input : options_.own) {
+      if (!failed()) {
+        check(
+            input.name, [&] { return from_own(input, problem_, options_.seed, threads_); },
+            teams_.own());
+      }
+    }
+    conclude();
+    return std::move(report_);
+  }
+
+ private:
+  [[nodiscard]] bool failed() const { return report_.status == CheckStatus::kFail; }
+
+  void fail(const std::string& input, const std::string& check, const std::string& message) {
+    report_.status = CheckStatus::kFail;
+    report_.check = check;
+    std::string repeat = options_.repeat_line;
+    if (repeat.empty()) repeat = fmt::format("pareto check '^{}$'", full_name(variant_));
+    report_.message = fmt::format("{}: input '{}': {}; repeat with: {}", full_name(variant_), input,
+                                  message, repeat);
+  }
+
+  void check(const BatteryInput& input) {
+    const std::string reason = refusal(variant_, input.problem);
+    if (!reason.empty()) {
+      report_.inputs.push_back({.input = input.name, .skipped = reason, .verdict = {}});
+      return;
+    }
+    check(
+        input.name, [&] { return from_battery(input, threads_); }, teams_.all());
+    if (!failed() && !endured_ && report_.inputs.back().skipped.empty()) endure(input);
+  }
+
+  template <typename Make>
+  void check(const std::string& name, Make make, std::span<ThreadPool* const> pools) {
+    InputReport& entry = report_.inputs.emplace_back(InputReport{name, "", {}});
+    try {
+      const InputOutcome outcome = check_input(variant_, make(), pools);
+      entry.verdict = outcome.verdict;
+      take_numbers(outcome);
+      if (!outcome.check.empty()) fail(name, outcome.check, outcome.message);
+    } catch (const CannotRunError& error) {
+      entry.skipped = error.what();
+    } catch (const MachineError&) {
+      throw;
+    } catch (const std::exception& error) {
+      fail(name, "exception", fmt::format("exception: {}", error.what()));
+    }
+  }
+
+  /// Many calls on the battery's first input that the variant takes.
+  void endure(const BatteryInput& input) {
+    endured_ = true;
+    if (!arithmetic_of(variant_, input.problem).deterministic) return;
+    const InputCase ready = from_battery(input, threads_);
+    const std::string trouble = check_endurance(variant_, ready, *teams_.own().front());
+    if (!trouble.empty()) fail(input.name, "repeat", trouble);
+  }
+
+  void take_numbers(const InputOutcome& outcome) {
+    const Verdict& verdict = outcome.verdict;
+    report_.bound_max = larger(report_.bound_max, verdict.bound_max);
+    report_.rms_ratio = larger(report_.rms_ratio, verdict.rms_ratio);
+    if (!std::isnan(verdict.bound_median)) report_.bound_median = verdict.bound_median;
+    report_.n_compared += verdict.n_compared;
+    report_.spread = larger(report_.spread, outcome.spread);
+  }
+
+  void conclude() {
+    if (failed()) return;
+    const bool any = std::any_of(report_.inputs.begin(), report_.inputs.end(),
+                                 [](const InputReport& input) { return input.skipped.empty(); });
+    if (!any) {
+      report_.message = report_.inputs.empty()
+                            ? full_name(variant_) + ": the op has no input to check it with"
+                            : fmt::format("{}: takes no input of the battery: {}",
+                                          full_name(variant_), report_.inputs.front().skipped);
+      return;
+    }
+    report_.status = CheckStatus::kPass;
+    if (!options_.battery || !options_.mutants) return;
+    const std::string survivors =
+        mutant_trust(problem_, arithmetic_of(variant_, problem_), threads_).survivors();
+    if (survivors.empty()) return;
+    report_.status = CheckStatus::kUntrusted;
+    report_.check = "mutants";
+    report_.message =
+        fmt::format("{}: the battery lets wrong results pass: {}", full_name(variant_), survivors);
+  }
+
+  const Variant& variant_;
+  const Problem& problem_;
+  const CheckOptions& options_;
+  int threads_;
+  Teams teams_;
+  CheckReport report_;
+  bool endured_ = false;
+};
+
+}  // namespace
+
+CheckReport check_variant(const Variant& variant, const Problem& problem, ThreadPool& pool,
+                          const CheckOptions& options) {
+  return Checking(variant, problem, pool, options).run();
+}
+
+CheckInput own_input(const Problem& problem, const Draw& draw) {
+  const Op& op = problem.op();
+  CheckInput input;
+  input.name = fmt::format("{} seed {}", draw.distribution, draw.seed);
+  input.operands = op.encode(problem, op.draw(problem, draw));
+  Draw second = draw;
+  ++second.content;
+  input.other =
+      with_persistent_of(problem, input.operands, op.encode(problem, op.draw(problem, second)));
+  return input;
+}
+
+Operands with_persistent_of(const Problem& problem, const Operands& first, const Operands& second) {
+  Operands mixed;
+  bool differs = false;
+  for (std::size_t slot = 0; slot < first.size(); ++slot) {
+    const HostTensor& a = first[slot];
+    const HostTensor& b = second[slot];
+    if (a.dtype() != b.dtype() || !(a.shape() == b.shape())) return {};
+    const bool outlives = problem.op().persistent(problem, static_cast<int>(slot));
+    differs = differs || (!outlives && a.present());
+    mixed.push_back(outlives ? a : b);
+  }
+  return differs ? mixed : Operands{};
+}
+
+}  // namespace pareto
