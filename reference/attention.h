@@ -2,32 +2,36 @@
 // problem with its keys looked up once, and the index arithmetic that all kernels share.
 //
 // Slots (row-major, contiguous; absent ones have rank 0; the arithmetic behind codes and scales is
-// eval.md's; value = code · scale of the stored fp32 scale, exactly):
+// eval.md's; value = code · scale of the stored fp32 scale, exactly). b batch, h heads_q, g
+// heads_kv, d head_dim, dv head_dim_v, s seq_q, n seq_kv, t total tokens, m pages, ps page_size:
 //
-//   slot         dtype                  dense                  ragged               paged
-//   q            q_dtype                [b, hq, sq, d]         [total_q, hq, d]     as dense |
-//   ragged k            kv_dtype               [b, hkv, skv, d]       [total_kv, hkv, d]   [pages,
-//   ps, hkv, d] v            kv_dtype               as k with d_v in place of d; absent (MLA): v is
-//   the first
-//                                       d_v columns of k, with k's codes and scales
-//   q_scale      fp32, q fp8 only       [b, hq]                [b, hq]              [b, hq]
-//   k_scale      fp32, kv fp8           [b, hkv]               [b, hkv]             [hkv]
-//                fp32, kv int8          [b, hkv, skv]          [total_kv, hkv]      [pages, ps,
-//                hkv]
-//   v_scale      as k_scale; absent without v
-//   bias         fp32                   [B, H, Q, K], each extent 1 or as large as needed:
-//   broadcast allowed      u8, 0 masks            likewise; any nonzero byte allows alibi_slopes,
-//   sinks  fp32           [hq] cu_seqlens_q   s32 [b+1], layouts with ragged q; starts at 0,
-//   ascending, may end below total_q cu_seqlens_kv  s32 [b+1], layout ragged; likewise block_table
-//   s32 [b, max_pages], paged; entries past a sequence's last page are not valid seqlens_kv     s32
-//   [b], paged
+//   slot     dtype     dense         ragged      paged (q dense or ragged)
+//   q        q_dtype   [b, h, s, d]  [t, h, d]   [b, h, s, d] or [t, h, d]
+//   k        kv_dtype  [b, g, n, d]  [t, g, d]   [m, ps, g, d]
+//   v        kv_dtype  as k, with dv in place of d
+//   q_scale  fp32      [b, h]        [b, h]      [b, h]            if q is fp8
+//   k_scale  fp32      [b, g]        [b, g]      [g]               if k and v are fp8
+//   k_scale  fp32      [b, g, n]     [t, g]      [m, ps, g]        if k and v are int8
+//   v_scale  fp32      as k_scale
 //
-// Outputs: o, out_dtype, [b, hq, sq, d_v] or [total_q, hq, d_v]; lse, fp32, the same without the
-// last extent. Every element must be written: rows of q beyond cu_seqlens_q[b] get o = 0, lse = −∞
-// (`uncovered_q_rows`).
+//   bias           fp32  [B, H, S, N], each extent 1 (broadcast) or as large as needed
+//   allowed        u8    likewise; 0 masks, any other byte allows
+//   alibi_slopes   fp32  [h]
+//   sinks          fp32  [h]
+//   cu_seqlens_q   s32   [b+1], with ragged q: starts at 0, ascending, may end below t
+//   cu_seqlens_kv  s32   [b+1], layout ragged: likewise
+//   block_table    s32   [b, max_pages], paged: entries past the last page are not valid
+//   seqlens_kv     s32   [b], paged
 //
-// In a problem of layout ragged or paged, seq_q and seq_kv are the longest of the batch: workspace
-// may be sized by them. In decode (seq_q ≤ 16) the slots k, v, k_scale, v_scale, cu_seqlens_kv,
+// Without v (MLA) the slots v and v_scale are absent: v is the first dv columns of k, with k's
+// codes and scales.
+//
+// Outputs: o, out_dtype, [b, h, s, dv] or [t, h, dv]; lse, fp32, the same without the last extent.
+// Every element must be written: rows of q beyond cu_seqlens_q[b] get o = 0, lse = −∞ (see
+// uncovered_q_rows).
+//
+// In layouts ragged and paged, seq_q and seq_kv are the longest of the batch: workspace may be
+// sized by them. In decode (seq_q ≤ 16) the slots k, v, k_scale, v_scale, cu_seqlens_kv,
 // block_table and seqlens_kv outlive a call; `prepare` sees only these.
 //
 // What operands may hold: keys that no row sees, tokens behind a sequence's end and unused pages
