@@ -76,17 +76,15 @@ void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path&
 
 }  // namespace
 
+PendingFile::PendingFile(fs::path target)
+    : target_(std::move(target)), temporary_(temporary_for(target_)) {}
+
 PendingFile::PendingFile(fs::path target, std::span<const std::byte> bytes)
-    : target_(std::move(target)), temporary_(temporary_for(target_)) {
+    : PendingFile(std::move(target)) {
   Descriptor file(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (file.get() < 0) fail(target_, errno);
-  try {
-    write_all(file.get(), bytes, target_);
-    if (::fsync(file.get()) != 0 || !file.close()) fail(target_, errno);
-  } catch (...) {
-    ::unlink(temporary_.c_str());
-    throw;
-  }
+  write_all(file.get(), bytes, target_);
+  if (::fsync(file.get()) != 0 || !file.close()) fail(target_, errno);
 }
 
 PendingFile::PendingFile(PendingFile&& other) noexcept
@@ -94,6 +92,11 @@ PendingFile::PendingFile(PendingFile&& other) noexcept
 
 PendingFile::~PendingFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void PendingFile::sync() const {
+  const Descriptor file(::open(temporary_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0 || ::fsync(file.get()) != 0) fail(target_, errno);
 }
 
 bool PendingFile::publish() {
@@ -122,8 +125,7 @@ void remove_stale_temporaries(const fs::path& folder) {
 
 std::vector<std::byte> read_whole_file(const fs::path& path) {
   const auto refuse = [&]() {
-    throw InputError(fmt::format("{}: {}", path.string(),
-                                 errno == ENOENT ? "no such file" : std::strerror(errno)));
+    throw InputError(fmt::format("{}: {}", path.string(), std::strerror(errno)));
   };
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};

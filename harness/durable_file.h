@@ -14,12 +14,17 @@ class PendingFile {
  public:
   /// Writes and fsyncs the bytes. MachineError names the target and the reason.
   PendingFile(std::filesystem::path target, std::span<const std::byte> bytes);
+  /// Only chooses the temporary name; somebody else writes the file and then calls `sync`.
+  explicit PendingFile(std::filesystem::path target);
   PendingFile(PendingFile&& other) noexcept;
   PendingFile& operator=(PendingFile&&) = delete;
   PendingFile(const PendingFile&) = delete;
   PendingFile& operator=(const PendingFile&) = delete;
   ~PendingFile();
 
+  [[nodiscard]] const std::filesystem::path& temporary() const { return temporary_; }
+  /// fsync of the temporary file. MachineError.
+  void sync() const;
   /// Gives the file its name in one step, replacing what had it. False if the temporary file has
   /// disappeared; MachineError for any other failure. `sync_folder` makes it last.
   bool publish();

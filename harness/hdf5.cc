@@ -98,14 +98,14 @@ H5File H5File::open(const std::string& path) {
   return file;
 }
 
-H5File H5File::create(const std::string& path) {
+H5File H5File::create(const std::string& path, const std::string& name) {
+  const std::string& known_as = name.empty() ? path : name;
   const H5Handle access = file_access(true);
   const std::string reason = why_not_openable(path, O_WRONLY | O_CREAT);
-  if (!reason.empty()) throw MachineError(fmt::format("{}: {}", path, reason));
+  if (!reason.empty()) throw MachineError(fmt::format("{}: {}", known_as, reason));
   const H5Handle creation = file_creation();
-  H5File file(
-      H5Handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), H5Fclose), path,
-      true);
+  H5Handle handle(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), H5Fclose);
+  H5File file(std::move(handle), known_as, true);
   file.check(file.id(), "cannot be created");
   return file;
 }

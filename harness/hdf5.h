@@ -46,8 +46,9 @@ class H5File {
  public:
   /// Read only. InputError: "x.h5: No such file or directory", "x.h5: not an HDF5 file".
   static H5File open(const std::string& path);
-  /// A new file at `path`, replacing what is there. MachineError names the path and the reason.
-  static H5File create(const std::string& path);
+  /// A new file at `path`, replacing what is there. MachineError gives the reason and `name`, under
+  /// which the file will be known (the path if empty).
+  static H5File create(const std::string& path, const std::string& name = "");
   /// A file in memory; see `image`.
   static H5File create_in_memory(const std::string& name);
   /// A file in memory from its bytes, which are copied. InputError if they are not a whole file.

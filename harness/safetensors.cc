@@ -1,28 +1,23 @@
 #include "harness/safetensors.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "harness/durable_file.h"
 #include "harness/errors.h"
 
 namespace pareto {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 // The format's own limit: a header beyond it is an attack or no header at all.
@@ -48,18 +43,6 @@ std::size_t element_bytes(const std::string& dtype) {
       {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},     {"U64", 8}};
   const auto found = kBytes.find(dtype);
   return found == kBytes.end() ? 0 : found->second;
-}
-
-std::string read_bytes(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file || fs::is_directory(path)) {
-    throw InputError(fmt::format("{}: {}", path, errno == 0 ? "not a file" : std::strerror(errno)));
-  }
-  std::string bytes(fs::file_size(path), '\0');
-  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (!file) throw InputError(fmt::format("{}: cannot be read", path));
-  return bytes;
 }
 
 // Bytes that a tensor of this shape takes; nullopt if that overflows.
@@ -103,7 +86,7 @@ Entry parse_entry(const std::string& path, const std::string& name, const json& 
 }
 
 // In the order of their data, which must be without holes, overlaps and left-overs.
-std::vector<Entry> parse_header(const std::string& path, const std::string& bytes,
+std::vector<Entry> parse_header(const std::string& path, std::span<const char> bytes,
                                 std::size_t& data_begin) {
   if (bytes.size() < kLengthBytes) refuse(path, "shorter than 8 bytes");
   std::uint64_t length = 0;
@@ -228,7 +211,8 @@ void append_data(std::string& data, const HostTensor& tensor) {
 }  // namespace
 
 TensorMap read_safetensors(const std::string& path) {
-  const std::string bytes = read_bytes(path);
+  const std::vector<std::byte> raw = read_whole_file(path);
+  const std::span<const char> bytes(reinterpret_cast<const char*>(raw.data()), raw.size());
   std::size_t data_begin = 0;
   TensorMap tensors;
   for (const Entry& entry : parse_header(path, bytes, data_begin)) {
@@ -253,17 +237,11 @@ void write_safetensors(const std::string& path, const TensorMap& tensors) {
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // keeps the data aligned to 8 bytes
   const std::uint64_t length = text.size();
-  const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
-  errno = 0;
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(&length), sizeof(length));
-  file << text << data;
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const std::string reason = std::strerror(errno);
-    std::remove(temporary.c_str());
-    throw MachineError(fmt::format("{}: {}", path, reason));
-  }
+  std::string bytes(reinterpret_cast<const char*>(&length), sizeof(length));
+  bytes += text;
+  bytes += data;
+  PendingFile pending(path, std::as_bytes(std::span<const char>(bytes)));
+  pending.publish();
 }
 
 }  // namespace pareto

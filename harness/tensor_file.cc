@@ -1,15 +1,13 @@
 #include "harness/tensor_file.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <filesystem>
-#include <limits>
 #include <vector>
 
+#include "harness/durable_file.h"
 #include "harness/errors.h"
 #include "harness/hdf5.h"
 #include "harness/safetensors.h"
@@ -205,11 +203,13 @@ void write_tensor(const H5File& file, const std::string& path, const HostTensor&
   }
 }
 
-void write_hdf5(const std::string& temporary, const std::string& group, const TensorMap& tensors) {
-  H5File file = H5File::create(temporary);
-  const std::string prefix = group.ends_with('/') ? group : group + "/";
+void write_hdf5(const PathSpec& spec, const TensorMap& tensors) {
+  PendingFile pending(spec.file);
+  H5File file = H5File::create(pending.temporary(), spec.file);
+  const std::string prefix = spec.group.ends_with('/') ? spec.group : spec.group + "/";
   for (const auto& [name, tensor] : tensors) write_tensor(file, prefix + name, tensor);
   file.close();
+  pending.publish();
 }
 
 }  // namespace
@@ -226,19 +226,7 @@ TensorMap read_tensors(const std::string& path_spec) {
 void write_tensors(const std::string& path_spec, const TensorMap& tensors) {
   const PathSpec spec = split(path_spec);
   if (is_safetensors(spec.file)) return write_safetensors(spec.file, tensors);
-  const std::string temporary = fmt::format("{}.{}.tmp", spec.file, ::getpid());
-  try {
-    write_hdf5(temporary, spec.group, tensors);
-    fs::rename(temporary, spec.file);
-  } catch (const fs::filesystem_error& error) {
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
-    throw MachineError(fmt::format("{}: {}", spec.file, error.code().message()));
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
-    throw;
-  }
+  write_hdf5(spec, tensors);
 }
 
 }  // namespace pareto
