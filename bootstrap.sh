@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 required=(g++ cmake ninja-build make git pkg-config binutils python3 python3-venv
-  libhdf5-dev libaec-dev zlib1g-dev libcli11-dev libtomlplusplus-dev libfmt-dev nlohmann-json3-dev
+  libhdf5-dev libaec-dev zlib1g-dev libcli11-dev libtomlplusplus-dev libfmt-dev libxxhash-dev nlohmann-json3-dev
   libhwloc-dev libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev libopenblas-dev)
 # Their absence costs speed or a check, not the program.
 optional=(ccache clang-format clang-tidy shellcheck hdf5-tools netcdf-bin)
