@@ -256,6 +256,32 @@ json words_row(const Case& subject) {
   return row;
 }
 
+Case case_from_row(const json& row) {
+  const Op& op = find_op(row.at("op").get<std::string>());
+  Case subject;
+  subject.variant = &find_variant(op, row.at("variant").get<std::string>());
+  subject.problem = Problem(op);
+  for (const Key& key : op.keys()) {
+    const json value = row.value(key.name, json());
+    if (value.is_string()) {
+      subject.problem.set(key.name, value.get<std::string>());
+    } else if (value.is_number_integer()) {
+      subject.problem.set(key.name, value.get<std::int64_t>());
+    } else if (value.is_number()) {
+      subject.problem.set(key.name, value.get<double>());
+    }
+  }
+  subject.source = {.distribution = row.at("distribution").get<std::string>(),
+                    .seed = row.at("seed").get<std::uint64_t>(),
+                    .file = row.value("file", ""),
+                    .tensor = row.value("tensor", ""),
+                    .content = row.value("input_hash", "")};
+  subject.threads = row.at("threads").get<int>();
+  subject.cache = row.at("cache").get<std::string>();
+  identify(subject);
+  return subject;
+}
+
 std::string row_mismatch(const json& row) {
   for (const auto& [name, value] : row.items()) {
     const Column* column = find_column(name);

@@ -42,6 +42,10 @@ const Column& column_named(std::string_view name);
 /// threads, cache. NaN is null.
 nlohmann::json words_row(const Case& subject);
 
+/// The case that a row describes, with its hash in this program (`file` tensors are not looked at).
+/// InputError if the row names an op, variant or value that this program does not know.
+Case case_from_row(const nlohmann::json& row);
+
 /// "" or why the row does not fit the table ("column 'M' must be an integer, is "x"").
 std::string row_mismatch(const nlohmann::json& row);
 

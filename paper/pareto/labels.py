@@ -1,0 +1,46 @@
+"""What people read instead of column names, and how rows are named."""
+
+LABELS = {
+    "time_median_s": "time per call (s)",
+    "total_rel_fro": "total error, relative Frobenius",
+    "kernel_rel_fro": "kernel error, relative Frobenius",
+    "compression_rel_fro": "compression error, relative Frobenius",
+    "total_sqnr_db": "signal-to-noise ratio (dB)",
+    "flops_per_s": "operations per second",
+    "bytes_per_s": "bytes per second",
+    "ceiling_fraction": "fraction of the measured ceiling",
+    "packed_bytes": "packed bytes",
+    "threads": "threads",
+    "seq_kv": "keys per sequence",
+    "M": "tokens M",
+    "sparsity": "sparsity",
+}
+
+# Columns that say which arithmetic a row is about, in the order in which they name it.
+ARITHMETIC = ["scheme", "format", "dtype", "kv_dtype"]
+SIZES = ["M", "N", "K", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim", "sparsity"]
+
+
+def label(column):
+    return LABELS.get(column, column.replace("_", " "))
+
+
+def arithmetic(row):
+    """'w8a8' or 'csr bf16': the scheme or format and data types of a row."""
+    words = [str(row[c]) for c in ARITHMETIC if c in row and isinstance(row[c], str) and row[c]]
+    if row.get("op") == "qgemm":
+        return words[0]
+    return " ".join(w for w in words if w != "same")
+
+
+def problem(row, varying=None):
+    """'M=16 N=4096 K=4096': the sizes of a row, without the column that varies."""
+    parts = []
+    for column in SIZES:
+        value = row.get(column)
+        if column == varying or value is None or value != value:
+            continue
+        if column not in ("sparsity",) and float(value) < 0:
+            continue
+        parts.append(f"{column}={value:g}")
+    return " ".join(parts)
