@@ -29,12 +29,13 @@ struct Ceiling {
 
 /// One call to be held against the ceilings.
 struct RooflineQuery {
-  std::string_view unit;  ///< name of a compute ceiling
+  std::string_view unit = {};  ///< name of a compute ceiling
   int threads = 1;
   double flops = 0;
   double bytes = 0;          ///< that the call must move
   bool warm = false;         ///< operands may still be in a cache
   double operand_bytes = 0;  ///< what has to fit into that cache; 0: `bytes`
+  [[nodiscard]] double footprint() const { return operand_bytes > 0 ? operand_bytes : bytes; }
 };
 
 class Ceilings {
@@ -46,8 +47,9 @@ class Ceilings {
   /// Bytes per second of "l1", "l2", "l3" or "dram", by one stream or eight, whichever is more.
   [[nodiscard]] double bandwidth(std::string_view level, int threads) const;
   /// Shortest time that the ceilings allow: the larger of operations over the unit's rate and bytes
-  /// over the bandwidth of the level that a warm call's operands fit (cold: DRAM). NaN if the unit
-  /// is not known.
+  /// over the bandwidth of the level that a warm call's operands fit (cold: DRAM). Warm operands
+  /// that fit no level may still find as much of themselves in the last one as that holds. NaN if
+  /// the unit is not known.
   [[nodiscard]] double attainable_s(const RooflineQuery& query) const;
   /// Name of the level that `attainable_s` uses: "l1", "l2", "l3" or "dram".
   [[nodiscard]] std::string level_of(const RooflineQuery& query) const;
@@ -62,6 +64,7 @@ class Ceilings {
   static Ceilings from_json(const nlohmann::json& json);
 
  private:
+  [[nodiscard]] double memory_s(const RooflineQuery& query) const;
   std::map<std::string, std::map<int, Ceiling>, std::less<>> by_name_;
 };
 
@@ -83,9 +86,12 @@ Ceilings measure_ceilings(std::span<const std::string> names, std::span<const in
 /// $PARETO_CACHE_DIR, else $XDG_CACHE_HOME/pareto, else ~/.cache/pareto.
 const Ceilings& cached_ceilings();
 std::string ceilings_cache_path();
+/// Replaces what is cached. A convenience for estimates: a full or read-only disk is not an error.
+void cache_ceilings(const Ceilings& ceilings);
 
 /// Effective frequency of the calling thread's core, from a chain of dependent multiplications
-/// (3 cycles each on every x86-64 CPU since 2008). Takes about 20 µs.
+/// (3 cycles each on every x86-64 CPU since 2008). The best of three
+/// readings, 40 µs in all.
 double core_clock_hz();
 
 }  // namespace pareto

@@ -15,6 +15,10 @@
 namespace pareto {
 namespace {
 
+constexpr IsaSet kNeedAvx512 =
+    Isa::kAvx512Vnni | Isa::kAvx512Bf16 | Isa::kAvx512Fp16 | Isa::kAvx512Vbmi2;
+constexpr IsaSet kNeedAvx2 = (kNeedAvx512 | Isa::kAvx512) | Isa::kAvxVnni;
+
 constexpr std::array<std::pair<Isa, std::string_view>, 9> kNames{{
     {Isa::kAvx2Fma, "avx2_fma"},
     {Isa::kAvx512, "avx512"},
@@ -98,6 +102,8 @@ IsaSet isa_without(IsaSet set, std::string_view names) {
     for (const auto& [isa, its_name] : kNames) {
       if (its_name != name) continue;
       set &= ~static_cast<IsaSet>(isa);
+      if (isa == Isa::kAvx512) set &= ~kNeedAvx512;
+      if (isa == Isa::kAvx2Fma) set &= ~kNeedAvx2;
       known = true;
     }
     if (!known) {

@@ -9,8 +9,8 @@
 namespace pareto {
 
 enum class Isa : std::uint32_t {
-  kAvx2Fma = 1U << 0,     ///< AVX2, FMA, F16C, BMI2
-  kAvx512 = 1U << 1,      ///< AVX-512 F, BW, DQ, VL, CD
+  kAvx2Fma = 1U << 0,  ///< AVX2, FMA, F16C, BMI2
+  kAvx512 = 1U << 1,   ///< AVX-512 F, BW, DQ, VL, CD
   kAvx512Vnni = 1U << 2,
   kAvx512Bf16 = 1U << 3,
   kAvx512Fp16 = 1U << 4,
@@ -22,15 +22,14 @@ enum class Isa : std::uint32_t {
 
 /// A set of Isa bits.
 using IsaSet = std::uint32_t;
-constexpr IsaSet operator|(Isa a, Isa b) {
-  return static_cast<IsaSet>(a) | static_cast<IsaSet>(b);
-}
+constexpr IsaSet operator|(Isa a, Isa b) { return static_cast<IsaSet>(a) | static_cast<IsaSet>(b); }
 constexpr IsaSet operator|(IsaSet a, Isa b) { return a | static_cast<IsaSet>(b); }
 
 /// CPUID and XCR0 (and, for AMX, the permission of the kernel, which this asks for once). The
 /// environment variable PARETO_ISA_MASK (names separated by commas, each taken away) narrows it.
 IsaSet isa_here();
-/// `set` without the extensions named ("avx512,amx_int8"); InputError on an unknown name.
+/// `set` without the extensions named ("avx512,amx_int8") and those that build upon them;
+/// InputError on an unknown name.
 IsaSet isa_without(IsaSet set, std::string_view names);
 /// Names of the bits, lowest first: "avx2_fma", "avx512", "avx512_vnni", …
 std::vector<std::string> isa_names(IsaSet set);

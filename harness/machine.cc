@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "harness/errors.h"
+#include "harness/hash.h"
 
 namespace pareto {
 namespace {
@@ -169,12 +170,6 @@ void read_gpus(Machine& machine) {
   }
 }
 
-std::uint64_t fnv1a(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return hash;
-}
-
 std::string identity(const Machine& machine) {
   // Kernels reserve a little more or less of the same memory: quarter powers of two.
   const auto memory = std::llround(4 * std::log2(static_cast<double>(machine.memory_bytes)));
@@ -192,7 +187,7 @@ std::string identity(const Machine& machine) {
   constexpr std::size_t kLongestSlug = 32;
   slug = slug.substr(0, kLongestSlug);
   while (!slug.empty() && slug.back() == '_') slug.pop_back();
-  return fmt::format("{}_{}c_{:08x}", slug, machine.cores, fnv1a(words) >> 32U);
+  return fmt::format("{}_{}c_{:08x}", slug, machine.cores, hash_text(words) >> 32U);
 }
 
 Machine read_machine() {

@@ -41,6 +41,13 @@ TEST(Isa, MaskTakesNamedExtensionsAway) {
   EXPECT_EQ(isa_without(kEverything, ""), kEverything);
 }
 
+TEST(Isa, MaskTakesAwayWhatBuildsUponIt) {
+  EXPECT_EQ(isa_names(isa_without(kEverything, "avx512")),
+            (std::vector<std::string>{"avx2_fma", "avx_vnni", "amx_int8", "amx_bf16"}));
+  EXPECT_EQ(isa_names(isa_without(kEverything, "avx2_fma")),
+            (std::vector<std::string>{"amx_int8", "amx_bf16"}));
+}
+
 TEST(Isa, MaskWithAnUnknownNameIsRefusedWithTheNearest) {
   try {
     isa_without(kEverything, "avx512_vni");
