@@ -37,7 +37,7 @@ void pack_x(const Tensor& x, std::int64_t K, TileGemm& gemm, ThreadPool& pool) {
       const TileGemm::Strip strip = gemm.strip(s);
       const FloatRows rows{x.data + strip.row * K * static_cast<std::int64_t>(size_of(x.dtype)),
                            x.dtype, K, K};
-      pack_strip_avx512(rows, strip.rows, K, reinterpret_cast<std::uint32_t*>(gemm.strip_data(s)));
+      pack_strip_avx512(rows, strip.rows, K, {}, gemm.strip_data(s));
     }
   });
 }

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -53,7 +54,7 @@ struct DwordRows {
 
   [[nodiscard]] __m512i load(int row, std::int64_t dword) const {
     const std::byte* p = data + row * stride_bytes + dword * 4;
-    const std::int64_t left = count - dword * (4 / kElementBytes);
+    const std::int64_t left = std::max<std::int64_t>(count - dword * (4 / kElementBytes), 0);
     if constexpr (kElementBytes == 4) {
       return _mm512_maskz_loadu_epi32(first_lanes(left), p);
     } else if constexpr (kElementBytes == 2) {
@@ -79,18 +80,31 @@ struct FloatRows {
   }
 };
 
-/// strip[dwords][rows] from `rows` ≤ 16 rows of x; `dwords` may exceed what the rows hold by less
-/// than 16.
+/// Where dword k of K stands in a strip whose every `group` dwords are followed by `extra` more.
+struct StripLayout {
+  std::int64_t group = 0;  ///< 0: no groups
+  std::int64_t extra = 0;
+
+  [[nodiscard]] std::int64_t position(std::int64_t k) const {
+    return group == 0 ? k : k + k / group * extra;
+  }
+};
+
+/// strip[position(k)][rows] from `rows` ≤ 16 rows of x, k < dwords, zeros
+/// beyond what the rows hold.
 template <typename Rows>
-void pack_strip_avx512(const Rows& x, int rows, std::int64_t dwords, std::uint32_t* strip) {
+void pack_strip_avx512(const Rows& x, int rows, std::int64_t dwords, const StripLayout& layout,
+                       std::byte* strip) {
+  auto* out = reinterpret_cast<std::uint32_t*>(strip);
   const __mmask16 row_lanes = first_lanes(rows);
   for (std::int64_t k = 0; k < dwords; k += 16) {
     __m512i block[16];
+#pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) block[i] = i < rows ? x.load(i, k) : _mm512_setzero_si512();
     transpose_dwords_avx512(block);
     const int steps = dwords - k < 16 ? static_cast<int>(dwords - k) : 16;
     for (int i = 0; i < steps; ++i) {
-      _mm512_mask_storeu_epi32(strip + (k + i) * rows, row_lanes, block[i]);
+      _mm512_mask_storeu_epi32(out + layout.position(k + i) * rows, row_lanes, block[i]);
     }
   }
 }

@@ -1,0 +1,217 @@
+// Register tile of the group-wise int8 products with AVX-512 VNNI: up to 6 rows × 32 columns, 12
+// int32 sums of the running group and 12 fp32 sums, all in registers.
+//
+// A strip holds, for every group, its dwords [kDwords][rows], then fp32 scale[rows], then what a
+// group's sum needs besides: int32 start[rows] (−offset·Σx of the group, so that W's codes may be
+// unsigned), or, where W has minima, fp32 scale·Σx. A panel holds the groups' codes and, inline,
+// their scales: one stream.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "kernels/qgemm/tile_avx512.h"
+#include "kernels/qgemm/tile_gemm.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+
+namespace pareto {
+
+/// Rows of the largest tile; q4_k, with its minima, spills at 6.
+inline constexpr int kGroupTileRows = 6;
+/// Dwords that follow a group in a strip, per row.
+inline constexpr int kGroupExtraDwords = 2;
+
+/// Bytes: a step is one group of kGroup codes plus 128 and 32 fp16 scales.
+template <int kGroup>
+struct ByteGroups {
+  static constexpr int kMaxRows = kGroupTileRows;
+  static constexpr int kDwords = kGroup / 4;
+  static constexpr int kSubGroups = 1;
+  static constexpr bool kNibbles = false;
+  static constexpr bool kMinima = false;
+  static constexpr int kCodeBytes = kDwords * 128;
+  static constexpr int kStepBytes = kCodeBytes + 64;
+  static __m512 scale(const std::byte* step, int /*sub*/, int half) {
+    return _mm512_cvtph_ps(
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + kCodeBytes + half * 32)));
+  }
+};
+
+/// Nibbles: the even dword of a pair low, the odd one high; codes plus 8, 32 fp16 scales.
+template <int kGroup>
+struct NibbleGroups {
+  static constexpr int kMaxRows = kGroupTileRows;
+  static constexpr int kDwords = kGroup / 4;
+  static constexpr int kSubGroups = 1;
+  static constexpr bool kNibbles = true;
+  static constexpr bool kMinima = false;
+  static constexpr int kCodeBytes = kDwords * 64;
+  static constexpr int kStepBytes = kCodeBytes + 64;
+  static __m512 scale(const std::byte* step, int /*sub*/, int half) {
+    return _mm512_cvtph_ps(
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + kCodeBytes + half * 32)));
+  }
+};
+
+/// q4_k: a step is a super-block of 8 groups of 32 nibbles, then u8 sc[8][32], u8 mn[8][32], fp16
+/// d[32], fp16 dmin[32].
+struct Q4kGroups {
+  static constexpr int kMaxRows = 5;
+  static constexpr int kDwords = 8;
+  static constexpr int kSubGroups = 8;
+  static constexpr bool kNibbles = true;
+  static constexpr bool kMinima = true;
+  static constexpr int kCodeBytes = kDwords * 64;  // of one group
+  static constexpr int kScaleAt = kSubGroups * kCodeBytes;
+  static constexpr int kMinimumAt = kScaleAt + kSubGroups * 32;
+  static constexpr int kDAt = kMinimumAt + kSubGroups * 32;
+  static constexpr int kDMinAt = kDAt + 64;
+  static constexpr int kStepBytes = kDMinAt + 64;
+  static __m512 product(const std::byte* codes, const std::byte* factors) {
+    const __m512i code =
+        _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(codes)));
+    const __m512 factor =
+        _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(factors)));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(code), factor);
+  }
+  static __m512 scale(const std::byte* step, int sub, int half) {
+    return product(step + kScaleAt + sub * 32 + half * 16, step + kDAt + half * 32);
+  }
+  static __m512 minimum(const std::byte* step, int sub, int half) {
+    return product(step + kMinimumAt + sub * 32 + half * 16, step + kDMinAt + half * 32);
+  }
+};
+
+template <int kRows>
+struct GroupSums {
+  __m512i group[kRows][2];
+  __m512 total[kRows][2];
+};
+
+/// Adds one dword of K for all rows.
+template <int kRows>
+[[gnu::always_inline]] inline void add_dword(GroupSums<kRows>& s, __m512i w0, __m512i w1,
+                                             const std::byte* a) {
+#pragma GCC unroll 6
+  for (int i = 0; i < kRows; ++i) {
+    const __m512i x = DwordVnni::broadcast(a + i * 4);
+    s.group[i][0] = DwordVnni::multiply_add(s.group[i][0], w0, x);
+    s.group[i][1] = DwordVnni::multiply_add(s.group[i][1], w1, x);
+  }
+}
+
+/// The integer sums of one group, from its start values.
+template <typename Format, int kRows, bool kStream>
+[[gnu::always_inline]] inline void add_group(GroupSums<kRows>& s, const std::byte* a,
+                                             const std::byte* w) {
+  const std::byte* start = a + (Format::kDwords + 1) * kRows * 4;
+#pragma GCC unroll 6
+  for (int i = 0; i < kRows; ++i) {
+    s.group[i][0] =
+        Format::kMinima ? _mm512_setzero_si512() : DwordVnni::broadcast(start + i * 4);
+    s.group[i][1] = s.group[i][0];
+  }
+  for (int d = 0; d < Format::kDwords; d += Format::kNibbles ? 2 : 1) {
+    const __m512i w0 = _mm512_load_si512(w);
+    const __m512i w1 = _mm512_load_si512(w + 64);
+    if constexpr (kStream) {
+      _mm_prefetch(reinterpret_cast<const char*>(w) + kStreamAheadBytes, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(w) + kStreamAheadBytes + 64, _MM_HINT_T0);
+    }
+    if constexpr (Format::kNibbles) {
+      const __m512i low = _mm512_set1_epi8(15);
+      add_dword<kRows>(s, _mm512_and_si512(w0, low), _mm512_and_si512(w1, low), a);
+      a += kRows * 4;
+      add_dword<kRows>(s, _mm512_and_si512(_mm512_srli_epi16(w0, 4), low),
+                       _mm512_and_si512(_mm512_srli_epi16(w1, 4), low), a);
+    } else {
+      add_dword<kRows>(s, w0, w1, a);
+    }
+    a += kRows * 4;
+    w += 128;
+  }
+}
+
+/// total += scale_x · scale_w · group (− scale_x · Σx · minimum).
+template <typename Format, int kRows>
+[[gnu::always_inline]] inline void scale_group(GroupSums<kRows>& s, const std::byte* a,
+                                               const std::byte* step, int sub) {
+  const std::byte* scales = a + Format::kDwords * kRows * 4;
+  const std::byte* sums = scales + kRows * 4;
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const __m512 w = Format::scale(step, sub, half);
+#pragma GCC unroll 6
+    for (int i = 0; i < kRows; ++i) {
+      const __m512 scale = _mm512_mul_ps(w, DwordF32::broadcast(scales + i * 4));
+      s.total[i][half] =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(s.group[i][half]), scale, s.total[i][half]);
+    }
+    if constexpr (Format::kMinima) {
+      const __m512 minimum = Format::minimum(step, sub, half);
+#pragma GCC unroll 6
+      for (int i = 0; i < kRows; ++i) {
+        s.total[i][half] =
+            _mm512_fnmadd_ps(minimum, DwordF32::broadcast(sums + i * 4), s.total[i][half]);
+      }
+    }
+  }
+}
+
+/// c[kRows][32] fp32 (+)= strip · panel over `steps` groups or super-blocks.
+template <typename Format, int kRows, bool kStream>
+void group_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
+                       bool accumulate) {
+  auto* tile = static_cast<std::byte*>(c);
+  GroupSums<kRows> s;
+#pragma GCC unroll 6
+  for (int i = 0; i < kRows; ++i) {
+    s.total[i][0] = accumulate ? _mm512_load_ps(tile + i * 128) : _mm512_setzero_ps();
+    s.total[i][1] = accumulate ? _mm512_load_ps(tile + i * 128 + 64) : _mm512_setzero_ps();
+  }
+  for (; steps > 0; --steps) {
+    for (int sub = 0; sub < Format::kSubGroups; ++sub) {
+      add_group<Format, kRows, kStream>(s, a, w + sub * Format::kCodeBytes);
+      scale_group<Format, kRows>(s, a, w, sub);
+      a += (Format::kDwords + kGroupExtraDwords) * kRows * 4;
+    }
+    w += Format::kStepBytes;
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < kRows; ++i) {
+    _mm512_store_ps(tile + i * 128, s.total[i][0]);
+    _mm512_store_ps(tile + i * 128 + 64, s.total[i][1]);
+  }
+}
+
+template <typename Format, bool kStream, int... kRowsLessOne>
+const TileFunction* group_tiles(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
+  static constexpr TileFunction kTiles[] = {
+      nullptr, &group_tile_avx512<Format, kRowsLessOne + 1, kStream>...};
+  return kTiles;
+}
+
+/// The tile set of one group format.
+template <typename Format>
+TileSet group_tile_set(StoreFunction store) {
+  constexpr auto kRows = std::make_integer_sequence<int, Format::kMaxRows>{};
+  TileSet set;
+  set.max_rows = Format::kMaxRows;
+  set.columns = kTileColumns;
+  set.a_step_bytes =
+      std::int64_t{Format::kSubGroups} * (Format::kDwords + kGroupExtraDwords) * 4;
+  set.w_step_bytes = Format::kStepBytes;
+  set.tile = group_tiles<Format, false>(kRows);
+  set.streaming = group_tiles<Format, true>(kRows);
+  set.store = store;
+  return set;
+}
+
+}  // namespace pareto
+
+#pragma GCC pop_options
