@@ -185,6 +185,11 @@ void dequantize_row(const QgemmProblem& problem, std::span<const Tensor> in, std
   });
 }
 
+void w_offsets(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t n,
+               double* offsets) {
+  for (std::int64_t g = 0; g < problem.w_groups(); ++g) offsets[g] = w_offset(problem, in, n, g);
+}
+
 void decode_x_row(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t m,
                   float tensor_scale, double* row) {
   if (problem.integer_products()) {
@@ -210,6 +215,30 @@ float x_tensor_scale(const QgemmProblem& problem, std::span<const Tensor> in) {
   if (problem.x_kind == XKind::kS8Static) return in[kQgemmXScale].as<float>()[0];
   if (problem.x_kind != XKind::kS8Tensor) return 1;
   return scale_of(amax_of(in[kQgemmX].span<const float>()), 127);
+}
+
+void x_row_scales(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t m,
+                  double* scales) {
+  const auto groups = static_cast<std::size_t>(problem.x_groups());
+  std::fill_n(scales, groups, 1.0);
+  if (groups == 0 || problem.x_kind == XKind::kFloat) return;
+  if (problem.integer_products()) {
+    std::vector<std::int32_t> codes(static_cast<std::size_t>(problem.K));
+    std::vector<float> row(groups);
+    std::int32_t zero = 0;
+    quantize_x_row(problem, in, m, x_tensor_scale(problem, in), codes.data(), row.data(), &zero);
+    std::copy(row.begin(), row.end(), scales);
+    return;
+  }
+  const std::span<const float> x = x_row(problem, in, m);
+  const double divisor = problem.fp8_dtype == DType::kE5m2 ? 57344 : 448;
+  for (std::size_t g = 0; g < groups; ++g) {
+    const auto begin = g * static_cast<std::size_t>(problem.x_group);
+    const auto count = std::min(static_cast<std::size_t>(problem.x_group), x.size() - begin);
+    const float amax = amax_of(x.subspan(begin, count));
+    scales[g] =
+        problem.x_kind == XKind::kMxfp8 ? from_e8m0(mx_scale_of(amax, 8)) : scale_of(amax, divisor);
+  }
 }
 
 void quantize_x_row(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t m,

@@ -18,6 +18,10 @@ void decode_w_row(const QgemmProblem& problem, std::span<const Tensor> in, std::
 void dequantize_row(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t n,
                     float* row);
 
+/// dmin·mn of every group of 32 of row n under q4_k, 0 under other schemes: w_groups() doubles.
+void w_offsets(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t n,
+               double* offsets);
+
 /// The values of row m of X after the scheme's own quantization (dynamic schemes quantize here),
 /// exactly: K doubles. `tensor_scale` is what x_tensor_scale returned.
 void decode_x_row(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t m,
@@ -25,6 +29,10 @@ void decode_x_row(const QgemmProblem& problem, std::span<const Tensor> in, std::
 
 /// The one scale of x under w8a8_tensor (from all of x) and w8a8_static (from its slot); 1 else.
 float x_tensor_scale(const QgemmProblem& problem, std::span<const Tensor> in);
+
+/// The scales of row m of X, exactly, 1 where x has none: x_groups() doubles.
+void x_row_scales(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t m,
+                  double* scales);
 
 /// Codes of row m of X and what turns them into values, for schemes with integer products:
 /// value = (code − zero)·scale of the group. K codes, x_groups() scales.

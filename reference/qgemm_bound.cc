@@ -1,0 +1,193 @@
+// First-order limits of qgemm's kernel error, element by element.
+//
+// Deterministic: every product meets at most n roundings of relative size u, so the error is at
+// most
+// ((1+u)^n − 1)·(Σ|a·b| + |bias|), and (1+u)^n − 1 ≤ e^{nu} − 1. Statistical: the variance of the
+// same roundings if they are independent and uniform; V bounds the mean squared partial sum.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "reference/number_formats.h"
+#include "reference/qgemm_parts.h"
+
+namespace pareto {
+namespace {
+
+// Accumulators of 24 bits, rounding or truncating, follow the sum over every product; coarser
+// ones (fp8 tensor cores) are bounded by their own accumulation steps.
+constexpr double kFinestCoarseUnit = 0x1p-22;
+constexpr double kFp32Underflow = 0x1p-150;  // half of the smallest subnormal
+
+// The sums that the accumulation in use rounds: products, or exact group sums after scaling.
+struct Accumulated {
+  std::int64_t terms = 0;
+  double abs = 0;
+  double squares = 0;
+  double prefix = 0;  ///< mean squared prefix sum
+};
+
+struct Element {
+  double value = 0;
+  double pre = 0;
+  double z = 0;
+  double bias = 0;  ///< |bias|
+};
+
+double column_or(const Terms& terms, int column, std::size_t i, double fallback) {
+  const std::vector<double>& values = terms.column[static_cast<std::size_t>(column)];
+  return values.empty() ? fallback : values[i];
+}
+
+Element element_of(const Terms& terms, std::size_t i) {
+  Element element;
+  element.value = terms.column[kTermValue][i];
+  element.pre = column_or(terms, kTermPre, i, element.value);
+  element.z = column_or(terms, kTermZ, i, element.pre);
+  element.bias = std::abs(element.pre - element.z);
+  return element;
+}
+
+class Bounder {
+ public:
+  Bounder(const QgemmProblem& problem, const Terms& terms, const Arithmetic& arithmetic)
+      : p_(problem),
+        t_(terms),
+        a_(arithmetic),
+        integer_(arithmetic.integer_acc && problem.integer_products()),
+        coarse_(arithmetic.u_acc >= kFinestCoarseUnit),
+        u_out_(unit_roundoff(problem.out_dtype)),
+        normal_(smallest_normal(problem.out_dtype)),
+        u_f_(problem.activation == Activation::kRelu ? 0 : arithmetic.u_activation) {}
+
+  Bounds run() const {
+    const std::size_t count = t_.column[kTermValue].size();
+    Bounds bounds;
+    bounds.det.resize(count);
+    bounds.stat.resize(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      const Element element = element_of(t_, i);
+      const Accumulated sum = accumulated(element, i);
+      bounds.det[i] = after_activation(element, det(element, sum, i));
+      const double stat = this->stat(element, sum, i);
+      bounds.stat[i] = stat > 0 ? stat_after_activation(element, stat) : 0;
+      place(element, i, bounds);
+    }
+    return bounds;
+  }
+
+ private:
+  Accumulated accumulated(const Element& element, std::size_t i) const {
+    if (!integer_) {
+      return {p_.K, t_.column[kTermAbs][i], t_.column[kTermSquares][i], t_.column[kTermPrefix][i]};
+    }
+    if (t_.column[kTermGroupAbs].empty()) {
+      const double square = element.z * element.z;
+      return {1, std::abs(element.z), square, square};
+    }
+    const std::int64_t per_group = p_.w_kind == WKind::kQ4kBlock ? 2 : 1;
+    return {p_.w_groups() * per_group, t_.column[kTermGroupAbs][i], t_.column[kTermGroupSquares][i],
+            t_.column[kTermGroupPrefix][i]};
+  }
+
+  // Roundings after the accumulation. Exact integers need three: conversion, product of the scales,
+  // bias (the scaling itself is one of the terms').
+  int epilogue() const {
+    if (integer_) return std::max(a_.epilogue_roundings, 3);
+    return std::max(a_.epilogue_roundings, p_.has_bias ? 1 : 0);
+  }
+
+  // What flushing and underflow can add. Scales whose product underflows lose half a subnormal of
+  // it, times an accumulator below K·2^18 (448²).
+  double underflow(std::size_t i) const {
+    double lost = static_cast<double>(p_.K + 4) * kFp32Underflow;
+    if (epilogue() > 1) lost += static_cast<double>(p_.K) * 0x1p18 * kFp32Underflow;
+    if (a_.flushes_subnormals) {
+      lost += static_cast<double>(3 * p_.K) * 0x1p-126 + column_or(t_, kTermFlushed, i, 0);
+    }
+    return lost;
+  }
+
+  bool nothing_there(const Element& element, std::size_t i) const {
+    return t_.column[kTermAbs][i] == 0 && element.bias == 0;
+  }
+
+  double det(const Element& element, const Accumulated& sum, std::size_t i) const {
+    if (nothing_there(element, i)) return 0;
+    const std::int64_t steps = coarse_ ? (sum.terms + a_.acc_block - 1) / a_.acc_block : sum.terms;
+    // chain(0): the additions that join the lanes.
+    const double accumulation = static_cast<double>(steps + a_.chain(0)) * a_.u_acc;
+    const double relative = std::expm1(accumulation + epilogue() * kU32);
+    return relative * (sum.abs + element.bias) + a_.u_operand * t_.column[kTermAbs][i] +
+           underflow(i);
+  }
+
+  double stat(const Element& element, const Accumulated& sum, std::size_t i) const {
+    if (nothing_there(element, i)) return 0;
+    const auto n = static_cast<double>(a_.chain(sum.terms));
+    const double growth = a_.acc_truncates ? n * n / 4 + n / 12 : n / 3;
+    const double v = std::max(element.z * element.z / 3 + sum.squares / 6, sum.prefix);
+    const double scaling = epilogue() * kU32 * (std::abs(element.z) + element.bias);
+    const double lost = underflow(i);
+    return std::sqrt(a_.u_acc * a_.u_acc * growth * v +
+                     a_.u_operand * a_.u_operand * t_.column[kTermSquares][i] / 3 +
+                     scaling * scaling + lost * lost);
+  }
+
+  double activation_error(const Element& element) const {
+    if (p_.activation == Activation::kNone) return 0;
+    return u_f_ * (std::abs(element.value) + std::min(std::abs(element.pre), 16.0));
+  }
+
+  double after_activation(const Element& element, double error) const {
+    const double total = lipschitz_of(p_.activation) * error + activation_error(element);
+    if (total == 0 && element.value == 0) return 0;  // nothing was added, no function applied
+    return total + u_out_ * std::max(std::abs(element.value) + total, normal_);
+  }
+
+  double stat_after_activation(const Element& element, double error) const {
+    const double before = lipschitz_of(p_.activation) * error;
+    const double rounding = u_out_ * std::max(std::abs(element.value), normal_);
+    const double function = activation_error(element);
+    return std::sqrt(before * before + function * function + rounding * rounding / 3);
+  }
+
+  void place(const Element& element, std::size_t i, Bounds& bounds) const {
+    const bool limit_of_formula =
+        element.pre == -std::numeric_limits<double>::infinity() &&
+        (p_.activation == Activation::kGelu || p_.activation == Activation::kSilu);
+    // Partial sums of finite products may overflow although the whole does not.
+    const double abs = t_.column[kTermAbs][i];
+    const bool overflows = std::isfinite(abs) && abs > largest_finite(DType::kF32);
+    if (!limit_of_formula && !overflows) return;
+    if (bounds.placement.empty()) {
+      bounds.placement.assign(bounds.det.size(), Placement::kExact);
+    }
+    bounds.placement[i] = Placement::kAnything;
+  }
+
+  const QgemmProblem& p_;
+  const Terms& t_;
+  const Arithmetic& a_;
+  bool integer_;
+  bool coarse_;
+  double u_out_;
+  double normal_;
+  double u_f_;
+};
+
+}  // namespace
+
+Bounds qgemm_bound(const QgemmProblem& problem, int output, const Terms& terms,
+                   const Arithmetic& arithmetic) {
+  if (output == kQgemmAcc) {
+    // Integers agree bit for bit.
+    Bounds bounds;
+    bounds.det.assign(terms.column[0].size(), 0);
+    bounds.stat.assign(terms.column[0].size(), 0);
+    return bounds;
+  }
+  return Bounder(problem, terms, arithmetic).run();
+}
+
+}  // namespace pareto
