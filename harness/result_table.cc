@@ -58,6 +58,21 @@ json ColumnData::value(std::size_t row) const {
   return nullptr;
 }
 
+std::string ColumnData::print(std::size_t row) const {
+  if (missing(row)) return "";
+  switch (column.type) {
+    case ColumnType::kInteger:
+      return fmt::format("{}", integers[row]);
+    case ColumnType::kBool:
+      return integers[row] != 0 ? "true" : "false";
+    case ColumnType::kReal:
+      return fmt::format("{}", reals[row]);
+    case ColumnType::kText:
+      return texts[row];
+  }
+  return "";
+}
+
 const ColumnData* ResultTable::find(std::string_view name) const {
   for (const ColumnData& data : columns) {
     if (data.column.name == name) return &data;
@@ -93,22 +108,6 @@ std::string ResultTable::text(std::string_view name, std::size_t row) const {
 bool ResultTable::flag(std::string_view name, std::size_t row) const {
   const ColumnData* data = find(name);
   return data != nullptr && data->integers.at(row) == 1;
-}
-
-std::string ResultTable::print(std::string_view name, std::size_t row) const {
-  const ColumnData* data = find(name);
-  if (data == nullptr || data->missing(row)) return "";
-  switch (data->column.type) {
-    case ColumnType::kInteger:
-      return fmt::format("{}", data->integers[row]);
-    case ColumnType::kBool:
-      return data->integers[row] != 0 ? "true" : "false";
-    case ColumnType::kReal:
-      return fmt::format("{}", data->reals[row]);
-    case ColumnType::kText:
-      return data->texts[row];
-  }
-  return "";
 }
 
 }  // namespace pareto

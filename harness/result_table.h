@@ -23,6 +23,8 @@ struct ColumnData {
   /// null for a missing value and for NaN.
   [[nodiscard]] nlohmann::json value(std::size_t row) const;
   [[nodiscard]] bool missing(std::size_t row) const;
+  /// "" if missing, else the shortest form that reads back.
+  [[nodiscard]] std::string print(std::size_t row) const;
 };
 
 struct ResultTable {
@@ -39,8 +41,6 @@ struct ResultTable {
   [[nodiscard]] double real(std::string_view name, std::size_t row) const;
   [[nodiscard]] std::string text(std::string_view name, std::size_t row) const;
   [[nodiscard]] bool flag(std::string_view name, std::size_t row) const;
-  /// The value as it is printed: "" if missing, shortest form that reads back otherwise.
-  [[nodiscard]] std::string print(std::string_view name, std::size_t row) const;
 };
 
 }  // namespace pareto
