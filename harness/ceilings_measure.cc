@@ -1,6 +1,9 @@
 // Measuring: every probe in turn, several times over, keeping the best.
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -16,19 +19,24 @@
 namespace pareto {
 namespace {
 
+constexpr std::int64_t kMiB = std::int64_t{1} << 20U;
 constexpr double kFullBudget_s = 6;
 constexpr double kQuickBudget_s = 1.2;
-constexpr double kProbe_s = 2e-3;  ///< one run of one probe
-constexpr std::int64_t kMiB = std::int64_t{1} << 20U;
+// One run of one probe: short enough that many fit between two interruptions by other processes.
+constexpr double kProbe_s = 0.4e-3;
+// What a repeat reads of a DRAM region, one window after the other.
+constexpr std::int64_t kWindow = 2 * kMiB;
 
 enum class Pattern { kRead, kReadEightStreams, kCopy };
 
-/// A ceiling to be measured: a compute loop, or memory access on `bytes` per thread.
+/// A ceiling to be measured: a compute loop, or memory access that walks through `bytes` per
+/// thread, `window` at a time.
 struct Task {
   std::string name;
   const ComputeProbe* compute = nullptr;
   Pattern pattern = Pattern::kRead;
   std::int64_t bytes = 0;
+  std::int64_t window = 0;
 };
 
 std::int64_t grains(double bytes) {
@@ -60,7 +68,8 @@ std::int64_t dram_bytes(int threads) {
   constexpr std::int64_t kMost = 1024 * kMiB;
   const std::int64_t wanted = std::clamp(4 * last_level_bytes(threads), kLeast, kMost);
   const std::int64_t total = std::min(wanted, available_memory_bytes() / 4);
-  return grains(static_cast<double>(total) / threads);
+  // In whole windows, and two of them at least for a copy.
+  return std::max<std::int64_t>(2, total / threads / (2 * kWindow) * 2) * kWindow;
 }
 
 std::vector<Task> tasks(int threads) {
@@ -70,18 +79,21 @@ std::vector<Task> tasks(int threads) {
     if ((probe.needs & ~isa_here()) != 0 || !seen.insert(probe.name).second) continue;
     all.push_back({.name = std::string(probe.name), .compute = &probe});
   }
-  const auto add_level = [&all](const std::string& level, std::int64_t bytes) {
-    all.push_back({.name = "read_" + level, .pattern = Pattern::kRead, .bytes = bytes});
-    all.push_back({.name = "read_" + level + "_8streams",
-                   .pattern = Pattern::kReadEightStreams,
-                   .bytes = bytes});
+  const auto add = [&all](const std::string& name, Pattern pattern, std::int64_t bytes,
+                          std::int64_t window) {
+    if (bytes == 0) return;
+    all.push_back({.name = name, .pattern = pattern, .bytes = bytes, .window = window});
   };
   for (const int level : {1, 2, 3}) {
     const std::int64_t bytes = level_bytes(level, threads);
-    if (bytes > 0) add_level("l" + std::to_string(level), bytes);
+    const std::string name = fmt::format("read_l{}", level);
+    add(name, Pattern::kRead, bytes, bytes);
+    add(name + "_8streams", Pattern::kReadEightStreams, bytes, bytes);
   }
-  add_level("dram", dram_bytes(threads));
-  all.push_back({.name = "copy_dram", .pattern = Pattern::kCopy, .bytes = dram_bytes(threads)});
+  const std::int64_t region = dram_bytes(threads);
+  add("read_dram", Pattern::kRead, region, kWindow);
+  add("read_dram_8streams", Pattern::kReadEightStreams, region, kWindow);
+  add("copy_dram", Pattern::kCopy, region, kWindow);
   return all;
 }
 
@@ -107,16 +119,17 @@ class Team {
     // A run that is too short says more about the start of the threads than about the probe.
     std::int64_t& repeats = repeats_.try_emplace(task.name, 1).first->second;
     double seconds = run(task, repeats);
-    while (seconds < kProbe_s / 2) {
+    while (shortest_member_s() < kProbe_s / 2) {
       constexpr double kLargestStep = 50;
-      const double step = std::min(kLargestStep, kProbe_s / seconds);
+      const double step = std::min(kLargestStep, kProbe_s / shortest_member_s());
       repeats = static_cast<std::int64_t>(std::ceil(static_cast<double>(repeats) * step));
       seconds = run(task, repeats);
     }
     const double clock_hz = core_clock_hz();
     const double work = static_cast<double>(repeats) * threads_ / seconds;
     if (task.compute == nullptr) {
-      return {work * static_cast<double>(task.bytes)};  // copies read one half and write the other
+      const int directions = task.pattern == Pattern::kCopy ? 2 : 1;
+      return {work * directions * static_cast<double>(task.window)};
     }
     return {work * task.compute->operations,
             work * task.compute->instructions / threads_ / clock_hz};
@@ -125,6 +138,7 @@ class Team {
  private:
   struct alignas(64) Member {
     AlignedBuffer<std::byte> memory;
+    std::int64_t offset = 0;  ///< of the next window
     double start_s = 0;
     double end_s = 0;
   };
@@ -140,13 +154,18 @@ class Team {
 
   // Seconds from the first member's start to the last one's end.
   double run(const Task& task, std::int64_t repeats) {
-    pool_.run([this, &task, repeats](int thread, int) {
+    std::atomic<int> missing{threads_};
+    pool_.run([this, &task, &missing, repeats](int thread, int) {
       Member& member = members_[static_cast<std::size_t>(thread)];
+      const bool cached = task.compute == nullptr && task.window == task.bytes;
+      if (cached) move_memory(task, 1, member);  // the probes before have thrown it out
+      missing.fetch_sub(1);
+      while (missing.load() > 0) __builtin_ia32_pause();
       member.start_s = now_s();
       if (task.compute != nullptr) {
         task.compute->run(repeats, operands_.data());
       } else {
-        move_memory(task, repeats, member.memory.data());
+        move_memory(task, repeats, member);
       }
       member.end_s = now_s();
     });
@@ -159,16 +178,27 @@ class Team {
     return end_s - start_s;
   }
 
-  static void move_memory(const Task& task, std::int64_t repeats, std::byte* data) {
+  [[nodiscard]] double shortest_member_s() const {
+    double shortest_s = std::numeric_limits<double>::infinity();
+    for (const Member& member : members_) {
+      shortest_s = std::min(shortest_s, member.end_s - member.start_s);
+    }
+    return shortest_s;
+  }
+
+  static void move_memory(const Task& task, std::int64_t repeats, Member& member) {
     const MemoryProbe& probe = memory_probe();
+    const std::int64_t region = task.pattern == Pattern::kCopy ? task.bytes / 2 : task.bytes;
     for (std::int64_t i = 0; i < repeats; ++i) {
+      if (member.offset + task.window > region) member.offset = 0;
+      std::byte* data = member.memory.data() + member.offset;
+      member.offset += task.window;
       if (task.pattern == Pattern::kRead) {
-        probe.read(data, task.bytes);
+        probe.read(data, task.window);
       } else if (task.pattern == Pattern::kReadEightStreams) {
-        probe.read_8streams(data, task.bytes);
+        probe.read_8streams(data, task.window);
       } else {
-        const std::int64_t half = task.bytes / 2;
-        probe.copy(data + half, data, half);
+        probe.copy(data + region, data, task.window);
       }
     }
   }
