@@ -29,7 +29,7 @@ else()
 endif()
 
 add_library(pareto_dependencies INTERFACE)
-target_include_directories(pareto_dependencies INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+target_include_directories(pareto_dependencies INTERFACE ${CMAKE_SOURCE_DIR})
 target_link_libraries(pareto_dependencies INTERFACE
   pareto_hdf5 CLI11::CLI11 tomlplusplus::tomlplusplus fmt::fmt nlohmann_json::nlohmann_json
   benchmark::benchmark PkgConfig::hwloc Threads::Threads ${CMAKE_DL_LIBS})
