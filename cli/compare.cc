@@ -139,7 +139,7 @@ void compare(const Options& options, int& exit_code) {
   print_text(options.as_json ? json{{"pairs", printed}, {"drift", drift}}.dump(1) + "\n"
                              : as_text(all, options.margin));
   const bool regressed = std::any_of(all.begin(), all.end(), [](const Judged& judged) {
-    return judged.check_regressed || judged.comparison.verdict == Verdict::kSlower;
+    return judged.check_regressed || judged.comparison.verdict == SpeedVerdict::kSlower;
   });
   if (regressed) exit_code = static_cast<int>(ExitCode::kCheckFailed);
 }
