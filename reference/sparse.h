@@ -1,5 +1,5 @@
-// Sparse layers, Y[M,N] = f(X[M,K] · W[N,K]ᵀ + bias[N]): the canonical operands that every kernel is
-// given, and a problem with its keys looked up once.
+// Sparse layers, Y[M,N] = f(X[M,K] · W[N,K]ᵀ + bias[N]): the canonical operands that every kernel
+// is given, and a problem with its keys looked up once.
 //
 // Slots by format (row-major and contiguous; T is the key `dtype`; absent slots have rank 0). Slot
 // x changes at every call; all others outlive it and are seen by `prepare`. b is the block size, R
