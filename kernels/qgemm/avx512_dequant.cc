@@ -1,5 +1,5 @@
-// Every scheme with float products, in fp32 FMA with AVX-512: W is decoded block by block just ahead
-// of the dense tile.
+// Every scheme with float products, in fp32 FMA with AVX-512: W is decoded block by block just
+// ahead of the dense tile.
 //
 // Idea: one compressed panel layout for all weight formats, decoded by table look-up or through
 // fp16 into a block that stays in L1 (few rows) or L2; x is widened or quantized to fp8 values.

@@ -120,7 +120,8 @@ class VnniQgemm : public Prepared {
       sum = copy_codes(x, m * K, K, q);
       scale = call.in[kQgemmXScale].as<float>()[m];
       const std::uint32_t zero =
-          p_.has_x_zero ? static_cast<std::uint32_t>(call.in[kQgemmXZero].as<std::int32_t>()[m]) : 0;
+          p_.has_x_zero ? static_cast<std::uint32_t>(call.in[kQgemmXZero].as<std::int32_t>()[m])
+                        : 0;
       rows_.zero[m] = static_cast<std::int32_t>(zero - (x.dtype == DType::kU8 ? 128U : 0U));
     } else if (p_.x_kind == XKind::kU8Row) {
       const AffineScale affine = quantize_u8_avx512(x.as<float>() + m * K, K, q, sum);

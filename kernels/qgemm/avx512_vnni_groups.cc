@@ -129,7 +129,7 @@ class VnniGroupQgemm : public Prepared {
   AlignedBuffer<std::byte> w_;
   AlignedBuffer<float> bias_;
   GroupQuantizer quantizer_;
-  std::int64_t code_bytes_ = 0;        // of one strip
+  std::int64_t code_bytes_ = 0;       // of one strip
   AlignedBuffer<std::int8_t> codes_;  // of one strip per thread, row-major
 };
 

@@ -42,8 +42,7 @@ inline void scale_avx512(float* x, std::int64_t count, float scale) {
 /// codes' values and the scale is returned; with groups they are scaled, and 1 is returned.
 inline float fp8_row_avx512(const QgemmProblem& p, const float* x, float* values) {
   if (p.x_kind == XKind::kFp8Row) {
-    const float scale =
-        scale_of(amax_avx512(x, p.K), p.fp8_dtype == DType::kE5m2 ? 57344 : 448);
+    const float scale = scale_of(amax_avx512(x, p.K), p.fp8_dtype == DType::kE5m2 ? 57344 : 448);
     fp8_values_avx512(x, p.K, scale, p.fp8_dtype, values);
     return scale;
   }
@@ -61,8 +60,8 @@ inline float fp8_row_avx512(const QgemmProblem& p, const float* x, float* values
 
 /// Packs `rows` rows of x for the fp32 or bf16 tile.
 template <bool kBf16>
-void pack_rows_avx512(const std::byte* x, DType dtype, std::int64_t K, int rows,
-                      std::int64_t steps, std::byte* strip) {
+void pack_rows_avx512(const std::byte* x, DType dtype, std::int64_t K, int rows, std::int64_t steps,
+                      std::byte* strip) {
   if constexpr (kBf16) {
     pack_strip_avx512(DwordRows<2>{x, K * 2, K}, rows, steps, {}, strip);
   } else {
@@ -151,7 +150,7 @@ class DequantQgemm : public Prepared {
   AlignedBuffer<float> w_scale_;
   AlignedBuffer<float> bias_;
   AlignedBuffer<float> x_scale_;
-  AlignedBuffer<float> values_;           // of one strip per thread, row-major
+  AlignedBuffer<float> values_;          // of one strip per thread, row-major
   AlignedBuffer<std::uint16_t> halves_;  // the same in bf16
 };
 

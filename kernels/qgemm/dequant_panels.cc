@@ -142,8 +142,8 @@ DequantFormat dequant_format(const QgemmProblem& p) {
 }
 
 int dequant_roundings(const QgemmProblem& p) {
-  const bool rounds = p.w_kind == WKind::kQ4kBlock || p.w_kind == WKind::kNf4 ||
-                      p.w_kind == WKind::kFp8Block;
+  const bool rounds =
+      p.w_kind == WKind::kQ4kBlock || p.w_kind == WKind::kNf4 || p.w_kind == WKind::kFp8Block;
   return rounds ? 1 : 0;
 }
 

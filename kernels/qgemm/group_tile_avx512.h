@@ -112,8 +112,7 @@ template <typename Format, int kRows, bool kStream>
   const std::byte* start = a + (Format::kDwords + 1) * kRows * 4;
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i) {
-    s.group[i][0] =
-        Format::kMinima ? _mm512_setzero_si512() : DwordVnni::broadcast(start + i * 4);
+    s.group[i][0] = Format::kMinima ? _mm512_setzero_si512() : DwordVnni::broadcast(start + i * 4);
     s.group[i][1] = s.group[i][0];
   }
   for (int d = 0; d < Format::kDwords; d += Format::kNibbles ? 2 : 1) {
@@ -203,8 +202,7 @@ TileSet group_tile_set(StoreFunction store) {
   TileSet set;
   set.max_rows = Format::kMaxRows;
   set.columns = kTileColumns;
-  set.a_step_bytes =
-      std::int64_t{Format::kSubGroups} * (Format::kDwords + kGroupExtraDwords) * 4;
+  set.a_step_bytes = std::int64_t{Format::kSubGroups} * (Format::kDwords + kGroupExtraDwords) * 4;
   set.w_step_bytes = Format::kStepBytes;
   set.tile = group_tiles<Format, false>(kRows);
   set.streaming = group_tiles<Format, true>(kRows);

@@ -1,0 +1,159 @@
+// Every qgemm variant of ours that runs on this CPU against the fp64 reference, on shapes that meet
+// each edge of the tiles: one element, one less and one more than strips, panels and groups, empty
+// sides, several blocks of K.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "harness/check_battery.h"
+#include "harness/registry.h"
+#include "reference/qgemm.h"
+
+namespace pareto {
+namespace {
+
+struct Sizes {
+  std::int64_t M;
+  std::int64_t N;
+  std::int64_t K;
+};
+
+// Strips hold up to 12 or 6 rows, panels 32 columns, steps 4 to 256 of K.
+const std::vector<Sizes> kSizes = {{1, 1, 1},    {1, 33, 70},   {2, 31, 127}, {6, 32, 128},
+                                   {7, 65, 300}, {13, 40, 513}, {12, 4, 33},  {3, 4, 0},
+                                   {0, 5, 7},    {4, 0, 9}};
+// Five strips and more than one block of K in every kernel.
+const Sizes kSeveralBlocks = {61, 129, 2309};
+
+Problem problem_of(const std::string& scheme, const Sizes& sizes, int turn) {
+  static const std::vector<std::string> kActivations = activation_words();
+  static const std::vector<std::string> kOutDtypes = {"fp32", "bf16", "fp16"};
+  Problem problem(find_op("qgemm"));
+  problem.set("M", sizes.M).set("N", sizes.N).set("K", sizes.K);
+  problem.set_text("scheme", scheme);
+  problem.set_text("activation", kActivations[static_cast<std::size_t>(turn) % 6]);
+  problem.set_text("out_dtype", kOutDtypes[static_cast<std::size_t>(turn) % 3]);
+  problem.set_text("bias", turn % 2 == 0 ? "none" : "present");
+  problem.set_text("dtype", turn % 4 < 2 ? "bf16" : "fp16");
+  return problem;
+}
+
+std::vector<const Variant*> ours_here() {
+  std::vector<const Variant*> found;
+  for (const Variant* variant : variants()) {
+    if (variant->op != "qgemm" || variant->baseline || variant->needs_cuda != 0) continue;
+    if (missing_here(*variant).empty()) found.push_back(variant);
+  }
+  return found;
+}
+
+// All variants that take the problem; returns how many.
+int expect_agreement(const Problem& problem, const std::vector<std::string>& distributions) {
+  ThreadPool pool(1);
+  CheckOptions options;
+  options.battery = false;
+  options.mutants = false;
+  options.pool_sizes = {2, 3};
+  for (const std::string& distribution : distributions) {
+    options.own.push_back(own_input(problem, {.distribution = distribution, .seed = 7}));
+  }
+  int taken = 0;
+  for (const Variant* variant : ours_here()) {
+    if (!refusal(*variant, problem).empty()) continue;
+    ++taken;
+    const CheckReport report = check_variant(*variant, problem, pool, options);
+    EXPECT_EQ(report.status, CheckStatus::kPass)
+        << full_name(*variant) << " on " << problem.text() << "\n"
+        << report.message;
+  }
+  return taken;
+}
+
+class QgemmSchemes : public testing::TestWithParam<std::string> {};
+
+TEST_P(QgemmSchemes, AgreeWithTheReference) {
+  int turn = 0;
+  for (const Sizes& sizes : kSizes) {
+    EXPECT_GE(expect_agreement(problem_of(GetParam(), sizes, turn++), {"normal", "planted"}), 1);
+  }
+  for (int i = 0; i < 2; ++i, turn += 3) {
+    EXPECT_GE(expect_agreement(problem_of(GetParam(), kSeveralBlocks, turn), {"normal"}), 1);
+  }
+}
+
+TEST_P(QgemmSchemes, AreExactOnExactInputs) {
+  for (const Sizes& sizes : {Sizes{13, 33, 513}, Sizes{1, 64, 256}}) {
+    Problem problem = problem_of(GetParam(), sizes, 0);
+    problem.set_text("activation", "none");
+    EXPECT_GE(expect_agreement(problem, {"exact"}), 1);
+  }
+}
+
+std::vector<std::string> scheme_names() {
+  std::vector<std::string> names;
+  for (const QgemmScheme& scheme : qgemm_schemes()) names.emplace_back(scheme.name);
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(All, QgemmSchemes, testing::ValuesIn(scheme_names()),
+                         [](const auto& name) { return name.param; });
+
+TEST(QgemmVariants, MultiplyIntegersBitForBit) {
+  for (const char* operands : {"s8", "u8"}) {
+    for (const char* zero : {"none", "present"}) {
+      int turn = 0;
+      for (const Sizes& sizes : kSizes) {
+        Problem problem = problem_of("w8a8", sizes, turn++);
+        problem.set_text("operands", operands);
+        problem.set_text("x_zero", zero);
+        EXPECT_GE(expect_agreement(problem, {"normal"}), 1);
+      }
+    }
+  }
+}
+
+// K = 1 and w = 1 make y = f(x): a dense sweep of every activation function in use.
+TEST(QgemmVariants, ActivationsKeepTheirDeclaredError) {
+  for (const std::string& activation : activation_words()) {
+    Problem problem(find_op("qgemm"));
+    problem.set("M", std::int64_t{20001}).set("N", std::int64_t{16}).set("K", std::int64_t{1});
+    problem.set_text("activation", activation);
+    TensorMap inputs;
+    inputs["x"] = HostTensor(DType::kF32, Shape{20001, 1});
+    inputs["w"] = HostTensor(DType::kF32, Shape{16, 1});
+    for (std::int64_t i = 0; i < 20001; ++i) {
+      inputs["x"].span<float>()[static_cast<std::size_t>(i)] = static_cast<float>(i - 10000) / 100;
+    }
+    // Sixteen scales: y from ±1e-3 to ±100 and beyond the range of e^y.
+    for (int i = 0; i < 16; ++i) {
+      inputs["w"].span<float>()[static_cast<std::size_t>(i)] =
+          static_cast<float>(static_cast<double>(i + 1) / (1 << i));
+    }
+    ThreadPool pool(2);
+    CheckOptions options;
+    options.battery = false;
+    options.mutants = false;
+    options.pool_sizes = {};
+    options.own = {{activation, problem.op().encode(problem, inputs), {}}};
+    for (const Variant* variant : ours_here()) {
+      if (!refusal(*variant, problem).empty()) continue;
+      const CheckReport report = check_variant(*variant, problem, pool, options);
+      EXPECT_EQ(report.status, CheckStatus::kPass)
+          << full_name(*variant) << " with " << activation << "\n"
+          << report.message;
+    }
+  }
+}
+
+TEST(QgemmVariants, ScalarTakesEverything) {
+  const Op& op = find_op("qgemm");
+  const Variant& scalar = find_variant(op, "scalar");
+  for (const std::string& scheme : scheme_names()) {
+    for (int turn = 0; turn < 12; ++turn) {
+      EXPECT_EQ(refusal(scalar, problem_of(scheme, {1, 1, 1}, turn)), "");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pareto
