@@ -1,0 +1,219 @@
+#include "harness/experiment.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "harness/errors.h"
+#include "harness/machine.h"
+#include "harness/plan.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ExperimentTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() /
+              ("pareto_experiment_" + std::to_string(getpid()) + "_" +
+               testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string write(const std::string& text, const std::string& name = "e.toml") {
+    const fs::path path = folder_ / name;
+    std::ofstream(path) << text;
+    return path.string();
+  }
+
+  std::string error_of(const std::string& text, bool quick = false) {
+    const std::string path = write(text);
+    try {
+      make_plan(read_experiment(path, quick), {});
+    } catch (const InputError& error) {
+      const std::string message = error.what();
+      return message.substr(message.rfind('/') + 1);
+    }
+    return "no error";
+  }
+
+  fs::path folder_;
+};
+
+constexpr const char* kSweep =
+    "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nN = 32\nK = 64\n";
+
+TEST_F(ExperimentTest, ListsMultiply) {
+  const std::string path = write(std::string(kSweep) +
+                                 "M = [1, 2, 3]\nscheme = [\"fp32\", \"w8a8\"]\n"
+                                 "distribution = [\"normal\", \"outlier\"]\ncache = [\"warm\", "
+                                 "\"cold\"]\n");
+  const Plan plan = make_plan(read_experiment(path, false), {});
+  EXPECT_EQ(plan.cases(), 24U);
+  // Schemes share a group; M, distribution and cache do not.
+  EXPECT_EQ(plan.groups.size(), 12U);
+  for (const Group& group : plan.groups) EXPECT_EQ(group.cases.size(), 2U);
+}
+
+TEST_F(ExperimentTest, ShapesAreRowsThatBelongTogether) {
+  write("[[shape]]\nname = \"a\"\nN = 8\nK = 16\n[[shape]]\nname = \"b\"\nN = 24\nK = 40\n",
+        "s.toml");
+  const std::string path = write(
+      "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nshapes = \"s.toml\"\nM = [1, 2]\n");
+  const Plan plan = make_plan(read_experiment(path, false), {});
+  EXPECT_EQ(plan.cases(), 4U);
+}
+
+TEST_F(ExperimentTest, QuickReplacesKeysAndKeepsHashes) {
+  const std::string text = std::string(kSweep) +
+                           "M = [1, 16]\n[measure]\nbudget_s = 2\n[quick]\nM = [16]\nbudget_s = "
+                           "0.25\nprecision = 0.05\n";
+  const std::string path = write(text);
+  const Experiment full = read_experiment(path, false);
+  const Experiment quick = read_experiment(path, true);
+  EXPECT_EQ(full.measure.budget_s, 2);
+  EXPECT_EQ(quick.measure.budget_s, 0.25);
+  const Plan quick_plan = make_plan(quick, {});
+  ASSERT_EQ(quick_plan.cases(), 1U);
+  const std::string hash = quick_plan.groups[0].cases[0].hash;
+  bool found = false;
+  for (const Group& group : make_plan(full, {}).groups) {
+    for (const Case& subject : group.cases) found = found || subject.hash == hash;
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST_F(ExperimentTest, GlobsChooseVariantsAndWords) {
+  const std::string path =
+      write("[[sweep]]\nop = \"qgemm\"\nvariant = \"scal*\"\nscheme = \"w4a16_*\"\nN = 8\nK = 8\n");
+  const Plan plan = make_plan(read_experiment(path, false), {});
+  EXPECT_EQ(plan.cases(), 3U);  // g128, g32, asym_g128
+}
+
+TEST_F(ExperimentTest, ErrorsNameFileLineValueAndTheNearestWord) {
+  EXPECT_EQ(error_of("[[sweep]]\nop = \"qgem\"\n"), "e.toml:2: unknown op 'qgem'; did you mean 'qgemm'?");
+  EXPECT_EQ(error_of(std::string(kSweep) + "shceme = \"fp32\"\n"),
+            "e.toml:6: unknown key 'shceme' for op qgemm; did you mean 'scheme'?");
+  EXPECT_EQ(error_of(std::string(kSweep) + "scheme = \"w8a9\"\n"),
+            "e.toml:6: scheme = 'w8a9' is not legal; did you mean 'w8a8'?");
+  EXPECT_EQ(error_of("[[sweep]]\nop = \"qgemm\"\nvariant = \"scaler\"\n"),
+            "e.toml:1: unknown variant 'scaler' of qgemm; did you mean 'scalar'?");
+  EXPECT_EQ(error_of(std::string(kSweep) + "M = []\n"),
+            "e.toml:6: M = [] is an empty list: nothing to sweep");
+  EXPECT_NE(error_of(std::string(kSweep) + "M = -3\n").find("e.toml:6: M = '-3' is not legal"),
+            std::string::npos);
+  EXPECT_NE(error_of("title = \n").find("e.toml:1: not TOML"), std::string::npos);
+  EXPECT_NE(error_of("title = \"x\"\n").find("no [[sweep]]"), std::string::npos);
+  EXPECT_NE(error_of(std::string(kSweep) + "[measure]\nprecison = 0.1\n")
+                .find("e.toml:7: unknown key 'precison' in [measure]; did you mean 'precision'?"),
+            std::string::npos);
+  EXPECT_NE(error_of(std::string(kSweep) + "[quick]\nMM = 3\n", true).find("e.toml:7: unknown key"),
+            std::string::npos);
+  EXPECT_NE(error_of(std::string(kSweep) + "[figure.f]\nkind = \"pie\"\n").find("unknown kind 'pie'"),
+            std::string::npos);
+  EXPECT_NE(error_of(std::string(kSweep) + "threads = 0\n").find("threads = '0'"),
+            std::string::npos);
+  EXPECT_NE(error_of(std::string(kSweep) + "distribution = \"file\"\n").find("file and tensor"),
+            std::string::npos);
+}
+
+TEST_F(ExperimentTest, MissingFileIsOneError) {
+  EXPECT_THROW(read_experiment((folder_ / "none.toml").string(), false), InputError);
+  EXPECT_THROW(read_experiment(folder_.string(), false), InputError);
+}
+
+TEST_F(ExperimentTest, ShardsPartitionTheGroupsBeforeAnythingIsDropped) {
+  const std::string path = write(std::string(kSweep) + "M = [1, 2, 3, 4, 5, 6, 7]\n");
+  const Experiment experiment = read_experiment(path, false);
+  std::set<std::string> seen;
+  std::size_t total = 0;
+  for (int shard = 1; shard <= 3; ++shard) {
+    const Plan plan = make_plan(experiment, {.filter = "", .shard = shard, .shards = 3});
+    for (const Group& group : plan.groups) seen.insert(group.hash);
+    total += plan.groups.size();
+  }
+  EXPECT_EQ(total, 7U);
+  EXPECT_EQ(seen.size(), 7U);
+}
+
+TEST_F(ExperimentTest, CasesThatCannotRunCarryTheirReason) {
+  const int beyond = this_machine().cores + 1;
+  const std::string path =
+      write(std::string(kSweep) + "threads = [1, " + std::to_string(beyond) + "]\n");
+  const Plan plan = make_plan(read_experiment(path, false), {});
+  ASSERT_EQ(plan.skipped.size(), 1U);
+  EXPECT_NE(plan.skipped[0].reason.find("cores of this machine"), std::string::npos);
+  EXPECT_EQ(plan.cases(), 1U);
+}
+
+TEST_F(ExperimentTest, CallsFarBeyondTheBudgetAreSkipped) {
+  const std::string path = write(
+      "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nM = 4096\nN = 16384\nK = 16384\n"
+      "[measure]\nbudget_s = 0.001\n");
+  const Plan plan = make_plan(read_experiment(path, false), {});
+  ASSERT_EQ(plan.skipped.size(), 1U);
+  EXPECT_NE(plan.skipped[0].reason.find("budget_s"), std::string::npos);
+}
+
+TEST(ParseShard, AcceptsOneToN) {
+  PlanOptions options;
+  parse_shard("2/8", options);
+  EXPECT_EQ(options.shard, 2);
+  EXPECT_EQ(options.shards, 8);
+  for (const char* wrong : {"3/2", "0/2", "1", "a/b", "1/", "/2", "-1/2", "1/2x"}) {
+    EXPECT_THROW(parse_shard(wrong, options), InputError) << wrong;
+  }
+}
+
+TEST(ParseShard, AutoReadsTheScheduler) {
+  setenv("SLURM_ARRAY_TASK_ID", "7", 1);
+  setenv("SLURM_ARRAY_TASK_MIN", "5", 1);
+  setenv("SLURM_ARRAY_TASK_COUNT", "4", 1);
+  PlanOptions options;
+  parse_shard("auto", options);
+  for (const char* name :
+       {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"}) {
+    unsetenv(name);
+  }
+  EXPECT_EQ(options.shard, 3);
+  EXPECT_EQ(options.shards, 4);
+}
+
+TEST(MatchesGlob, StarsAndQuestionMarks) {
+  EXPECT_TRUE(matches_glob("*", ""));
+  EXPECT_TRUE(matches_glob("avx*_f?2", "avx512_f32"));
+  EXPECT_TRUE(matches_glob("a*b*c", "aXbYbZc"));
+  EXPECT_FALSE(matches_glob("a*b", "abc"));
+  EXPECT_FALSE(matches_glob("?", ""));
+}
+
+TEST(Case, HashIgnoresWhatTheWordsLeaveOut) {
+  Case subject;
+  subject.variant = &find_variant(find_op("qgemm"), "scalar");
+  subject.problem = Problem(find_op("qgemm"));
+  identify(subject);
+  Case named = subject;
+  named.shape = "q_proj";
+  named.source.file = "elsewhere.h5";
+  identify(named);
+  EXPECT_EQ(named.hash, subject.hash);
+  Case scheme = subject;
+  scheme.problem.set("scheme", std::string("w8a8"));
+  identify(scheme);
+  EXPECT_NE(scheme.hash, subject.hash);
+  EXPECT_EQ(scheme.group, subject.group);
+  Case cold = subject;
+  cold.cache = "cold";
+  identify(cold);
+  EXPECT_NE(cold.group, subject.group);
+}
+
+}  // namespace
+}  // namespace pareto
