@@ -30,7 +30,7 @@ cpu_set_t affinity_now() {
   sched_getaffinity(0, sizeof(set), &set);
   return set;
 }
-const cpu_set_t start_affinity = affinity_now();
+const cpu_set_t kStartAffinity = affinity_now();
 
 std::string first_line(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -117,7 +117,7 @@ void read_cpus(hwloc_topology_t topology, Machine& machine) {
     std::vector<int> mine;
     for (int cpu = hwloc_bitmap_first(core->cpuset); cpu != -1;
          cpu = hwloc_bitmap_next(core->cpuset, cpu)) {
-      if (cpu < CPU_SETSIZE && CPU_ISSET(static_cast<std::size_t>(cpu), &start_affinity)) {
+      if (cpu < CPU_SETSIZE && CPU_ISSET(static_cast<std::size_t>(cpu), &kStartAffinity)) {
         mine.push_back(cpu);
       }
     }
@@ -134,7 +134,7 @@ void read_cpus(hwloc_topology_t topology, Machine& machine) {
   }
   if (machine.cpus.empty()) {  // a topology without cores, in some containers
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(static_cast<std::size_t>(cpu), &start_affinity)) machine.cpus.push_back(cpu);
+      if (CPU_ISSET(static_cast<std::size_t>(cpu), &kStartAffinity)) machine.cpus.push_back(cpu);
     }
     machine.cores = static_cast<int>(machine.cpus.size());
   }
