@@ -25,5 +25,5 @@ add_custom_target(pareto_build_info
   COMMENT "Build info" VERBATIM)
 # Only these see it: a path of the build folder in every command line would keep ccache from sharing
 # objects between build folders.
-set_source_files_properties(harness/provenance.cc harness/reference_cache.cc PROPERTIES
+set_source_files_properties(harness/provenance.cc harness/reference_cache.cc harness/device.cc PROPERTIES
   INCLUDE_DIRECTORIES ${CMAKE_BINARY_DIR}/generated)
