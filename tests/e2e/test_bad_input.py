@@ -1,0 +1,86 @@
+"""Bad input gives one line that names what is wrong, and the documented exit code."""
+
+import h5py
+import numpy as np
+import pytest
+from program import pareto, write
+
+SWEEP = '[[sweep]]\nop = "qgemm"\nvariant = "scalar"\nN = 8\nK = 8\n'
+
+
+def one_line(result, code, *parts):
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    for part in parts:
+        assert part in lines[0], lines[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (SWEEP + 'shceme = "fp32"\n', ["bad.toml:6", "'shceme'", "'scheme'"]),
+        (SWEEP.replace("scalar", "scalr"), ["bad.toml:1", "'scalr'", "'scalar'"]),
+        (SWEEP + "M = []\n", ["bad.toml:6", "empty"]),
+        (SWEEP + "M = -4\n", ["bad.toml:6", "'-4'", "from 0"]),
+        (SWEEP + "M = 1.5\n", ["bad.toml:6", "'1.5'", "integer"]),
+        ("x = [\n", ["bad.toml:", "not TOML"]),
+        ("", ["bad.toml", "no [[sweep]]"]),
+        (SWEEP + "[measure]\nbudget_s = 0\n", ["bad.toml:7", "budget_s"]),
+    ],
+)
+def test_experiment(tmp_path, text, parts):
+    path = write(tmp_path / "bad.toml", text)
+    one_line(pareto("plan", path), 2, *parts)
+    one_line(pareto("run", path, "-o", tmp_path / "cases"), 2, *parts)
+    assert not (tmp_path / "cases").exists()
+
+
+def test_arguments(tmp_path):
+    good = write(tmp_path / "good.toml", SWEEP)
+    one_line(pareto("lst"), 2, "'lst'", "'list'")
+    one_line(pareto("plan", tmp_path / "none.toml"), 2, "none.toml")
+    one_line(pareto("plan", good, "--shard", "3/2"), 2, "3/2")
+    one_line(pareto("plan", good, "--filter", "("), 2, "regular expression")
+    one_line(pareto("list", "--op", "qgem"), 2, "'qgem'", "'qgemm'")
+    one_line(pareto("time", "qgemm", "--variant", "scalr"), 2, "'scalr'", "'scalar'")
+    one_line(pareto("time", "qgemm", "--variant", "scalar", "--set", "M=-1"), 2, "M = '-1'")
+    one_line(pareto("time", "qgemm", "--variant", "scalar", "--set", "M"), 2, "key=value")
+    one_line(pareto("show", good), 2, "good.toml")
+    one_line(pareto("show", tmp_path / "none.h5"), 2, "none.h5")
+
+
+def test_eval_tensors(tmp_path):
+    good = tmp_path / "good.h5"
+    with h5py.File(good, "w") as file:
+        file["x"] = np.zeros((3, 8), np.float32)
+        file["w"] = np.zeros((5, 8), np.float32)
+    wrong = tmp_path / "wrong.h5"
+    with h5py.File(wrong, "w") as file:
+        file["x"] = np.zeros((3, 8), np.float32)
+        file["w"] = np.zeros((5, 9), np.float32)
+    missing = tmp_path / "missing.h5"
+    with h5py.File(missing, "w") as file:
+        file["x"] = np.zeros((3, 8), np.float32)
+    out = tmp_path / "out.h5"
+
+    def evaluate(path, *settings, variant="scalar"):
+        words = ["eval", "qgemm", "--variant", variant, "--in", path, "--out", out]
+        return pareto(*words, "--set", *settings) if settings else pareto(*words)
+
+    assert evaluate(good).returncode == 0
+    one_line(evaluate(wrong), 2, "wrong.h5", "w", "9")
+    one_line(evaluate(missing), 2, "missing.h5", "w")
+    one_line(evaluate(good, "scheme=w8a9"), 2, "'w8a9'", "'w8a8'")
+    one_line(evaluate(good, variant="scala"), 2, "'scala'", "'scalar'")
+    one_line(evaluate(write(tmp_path / "text.h5", "no")), 2, "text.h5", "HDF5")
+    with h5py.File(wrong, "w") as file:
+        file["x"] = np.full((3, 8), np.nan, np.float32)
+        file["w"] = np.zeros((5, 8), np.float32)
+    one_line(evaluate(wrong, "scheme=w8a8"), 2, "wrong.h5", "x")
+
+
+def test_unwritable_output(tmp_path):
+    good = write(tmp_path / "good.toml", SWEEP)
+    blocked = write(tmp_path / "file", "not a folder")
+    one_line(pareto("run", good, "-o", blocked), 4, "file")
