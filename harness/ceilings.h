@@ -82,10 +82,12 @@ Ceilings measure_ceilings(bool quick);
 Ceilings measure_ceilings(std::span<const std::string> names, std::span<const int> thread_counts,
                           double budget_s);
 
-/// The last measurement on this machine, for estimates alone; empty without one. Kept in
+/// The last measurement on this machine, for estimates alone; empty without one. Read once; kept in
 /// $PARETO_CACHE_DIR, else $XDG_CACHE_HOME/pareto, else ~/.cache/pareto.
 const Ceilings& cached_ceilings();
 std::string ceilings_cache_path();
+/// What such a file holds; empty if it is missing or damaged.
+Ceilings load_ceilings(const std::string& path);
 /// Replaces what is cached. A convenience for estimates: a full or read-only disk is not an error.
 void cache_ceilings(const Ceilings& ceilings);
 

@@ -18,16 +18,6 @@ std::string cache_folder() {
   return std::string(home == nullptr ? "/tmp" : home) + "/.cache/pareto";
 }
 
-Ceilings read_cache() {
-  std::ifstream file(ceilings_cache_path());
-  if (!file) return {};
-  try {
-    return Ceilings::from_json(nlohmann::json::parse(file));
-  } catch (const std::exception&) {
-    return {};  // half a file of a killed process: as good as none
-  }
-}
-
 }  // namespace
 
 std::string ceilings_cache_path() {
@@ -48,8 +38,18 @@ void cache_ceilings(const Ceilings& ceilings) {
   if (!file.good() || error) std::filesystem::remove(temporary, error);
 }
 
+Ceilings load_ceilings(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return {};
+  try {
+    return Ceilings::from_json(nlohmann::json::parse(file));
+  } catch (const std::exception&) {
+    return {};  // half a file of a killed process: as good as none
+  }
+}
+
 const Ceilings& cached_ceilings() {
-  static const Ceilings ceilings = read_cache();
+  static const Ceilings ceilings = load_ceilings(ceilings_cache_path());
   return ceilings;
 }
 

@@ -102,10 +102,12 @@ TEST(Ceilings, CacheKeepsTheLastOnesAndSurvivesRubbish) {
   cache_ceilings(known());
   std::ifstream file(ceilings_cache_path());
   EXPECT_EQ(nlohmann::json::parse(file), known().to_json());
+  EXPECT_EQ(load_ceilings(ceilings_cache_path()).get("fma_fp32", 4), 400e9);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
   std::ofstream(ceilings_cache_path()) << "{\"fma";
-  EXPECT_TRUE(cached_ceilings().empty());
+  EXPECT_TRUE(load_ceilings(ceilings_cache_path()).empty());
   std::filesystem::remove_all(folder);
+  EXPECT_TRUE(load_ceilings(ceilings_cache_path()).empty());
   unsetenv("PARETO_CACHE_DIR");
 }
 
