@@ -75,17 +75,12 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  return QgemmProblem::from(problem).integer_operands() ? "integer operands: only bf16" : "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_bf16",
     .summary = "12x32 tiles of vdpbf16ps",
     .needs = Isa::kAvx512 | Isa::kAvx512Bf16,
     .limits = {{.key = "scheme", .values = {"bf16"}}},
-    .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "dot_bf16",

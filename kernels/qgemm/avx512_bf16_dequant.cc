@@ -26,7 +26,6 @@ Arithmetic arithmetic(const Problem& problem) {
 
 std::string declines(const Problem& problem) {
   const QgemmProblem p = QgemmProblem::from(problem);
-  if (p.integer_operands()) return "integer operands: only the integer variants";
   if (p.x_kind == XKind::kFloat && p.x_dtype != DType::kBf16) {
     return "dtype " + problem.word("dtype") + ": only bf16";
   }

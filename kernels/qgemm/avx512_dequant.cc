@@ -24,12 +24,6 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  return QgemmProblem::from(problem).integer_operands()
-             ? "integer operands: only the integer variants"
-             : "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_dequant",
@@ -39,7 +33,6 @@ const Registration registration{{
                 .values = {"w4a16_g128", "w4a16_g32", "w4a16_asym_g128", "q8_0", "q4_0", "q4_k",
                            "nf4_g64", "mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "nvfp4", "fp8_e4m3",
                            "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"}}},
-    .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "fma_fp32",

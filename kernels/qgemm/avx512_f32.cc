@@ -99,19 +99,12 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  const QgemmProblem p = QgemmProblem::from(problem);
-  if (p.integer_operands()) return "integer operands: only the integer variants";
-  return "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_f32",
     .summary = "12x32 tiles of fp32 FMA; 16-bit weights widened ahead of the tile",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
     .limits = {{.key = "scheme", .values = {"fp32", "bf16", "fp16"}}},
-    .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "fma_fp32",

@@ -176,18 +176,12 @@ Arithmetic arithmetic(const Problem& /*problem*/) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  const QgemmProblem p = QgemmProblem::from(problem);
-  const bool rows = p.x_kind == XKind::kInteger || p.w_kind == WKind::kS8;
-  return rows ? "" : "scheme " + problem.word("scheme") + ": only w8a8 and integer operands";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_vnni",
     .summary = "12x32 tiles of vpdpbusd, x quantized and packed per strip; exact int32",
     .needs = Isa::kAvx512 | Isa::kAvx512Vnni,
-    .declines = declines,
+    .limits = {{.key = "scheme", .values = {"w8a8", "w8a8_tensor", "w8a8_static", "w8a8_asym"}}},
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "vnni_int8",

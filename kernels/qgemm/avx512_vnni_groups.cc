@@ -146,19 +146,12 @@ Arithmetic arithmetic(const Problem& /*problem*/) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  return QgemmProblem::from(problem).integer_operands()
-             ? "integer operands have no groups: see avx512_vnni"
-             : "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_vnni_groups",
     .summary = "6x32 tiles of vpdpbusd, nibbles unpacked in registers, fp32 sums per group",
     .needs = Isa::kAvx512 | Isa::kAvx512Vnni,
     .limits = {{.key = "scheme", .values = {"w4a8_g128", "q8_0_a8", "q4_0_a8", "q4_k_a8"}}},
-    .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "vnni_int8",

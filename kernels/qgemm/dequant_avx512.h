@@ -1,8 +1,7 @@
 // Decoding compressed panels of W with AVX-512, to what the dense tiles read: [k][32] fp32, or
 // [k/2][32] pairs of bf16.
 //
-// Nibbles index a register of 16 floats; 8- and 6-bit floats become fp16 by a shift, whose
-// subnormals convert without a penalty, and the difference of biases is a power of two.
+// Nibbles index a register of 16 floats; 8- and 6-bit floats go through fp16 (dequant_values.h).
 #pragma once
 
 #include <immintrin.h>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "kernels/qgemm/dequant_panels.h"
+#include "kernels/qgemm/dequant_values.h"
 #include "kernels/qgemm/store_avx512.h"
 #include "kernels/qgemm/tile_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
@@ -22,40 +22,21 @@
 
 namespace pareto {
 
-inline constexpr float kInt4Values[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
-inline constexpr float kUInt4Values[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-inline constexpr float kE2m1Values[16] = {0,     0.5F,  1,     1.5F,  2,     3,     4,     6,
-                                          -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};
-
-constexpr const float* nibble_values(CodeKind kind) {
-  return kind == CodeKind::kNf4    ? kNf4Table
-         : kind == CodeKind::kE2m1 ? kE2m1Values
-         : kind == CodeKind::kInt4 ? kInt4Values
-                                   : kUInt4Values;
-}
-
 /// 16 codes of 8 (or 6) bits, one per byte, to fp32.
 template <CodeKind kKind>
 inline __m512 byte_values_avx512(__m128i codes) {
   if constexpr (kKind == CodeKind::kS8) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
   } else {
-    constexpr bool kSixBits = kKind == CodeKind::kE2m3 || kKind == CodeKind::kE3m2;
-    constexpr bool kThreeBitMantissa = kKind == CodeKind::kE4m3 || kKind == CodeKind::kE2m3;
-    // Sign to bit 15, exponent and mantissa to where fp16 has its own.
-    constexpr int kSignShift = kSixBits ? 10 : 8;
-    constexpr int kShift = kThreeBitMantissa ? 7 : 8;
-    constexpr float kBias = kKind == CodeKind::kE4m3   ? 0x1p8F
-                            : kKind == CodeKind::kE2m3 ? 0x1p14F
-                            : kKind == CodeKind::kE3m2 ? 0x1p12F
-                                                       : 1.0F;
+    constexpr ByteFloat kFloat = byte_float(kKind);
     const __m256i word = _mm256_cvtepu8_epi16(codes);
-    const __m256i sign = _mm256_and_si256(_mm256_slli_epi16(word, kSignShift),
+    const __m256i sign = _mm256_and_si256(_mm256_slli_epi16(word, kFloat.sign_shift),
                                           _mm256_set1_epi16(static_cast<short>(0x8000)));
-    const __m256i rest = _mm256_and_si256(_mm256_slli_epi16(word, kShift),
-                                          _mm256_set1_epi16((kSixBits ? 0x1f : 0x7f) << kShift));
+    const __m256i rest = _mm256_and_si256(
+        _mm256_slli_epi16(word, kFloat.shift),
+        _mm256_set1_epi16(static_cast<short>(kFloat.magnitude_mask << kFloat.shift)));
     const __m512 value = _mm512_cvtph_ps(_mm256_or_si256(sign, rest));
-    return kBias == 1.0F ? value : _mm512_mul_ps(value, _mm512_set1_ps(kBias));
+    return kFloat.bias == 1.0F ? value : _mm512_mul_ps(value, _mm512_set1_ps(kFloat.bias));
   }
 }
 

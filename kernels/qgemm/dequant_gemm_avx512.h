@@ -154,10 +154,4 @@ class DequantQgemm : public Prepared {
   AlignedBuffer<std::uint16_t> halves_;  // the same in bf16
 };
 
-/// Roundings of the fp32 epilogue: two scales, the second with the bias.
-inline int dequant_epilogue_roundings(const QgemmProblem& p) {
-  const bool scaled = p.w_kind == WKind::kFp8Row || p.w_kind == WKind::kNvfp4;
-  return scaled ? 2 : (p.has_bias ? 1 : 0);
-}
-
 }  // namespace pareto

@@ -147,6 +147,11 @@ int dequant_roundings(const QgemmProblem& p) {
   return rounds ? 1 : 0;
 }
 
+int dequant_epilogue_roundings(const QgemmProblem& p) {
+  if (p.w_kind == WKind::kFp8Row || p.w_kind == WKind::kNvfp4) return 2;
+  return p.has_bias ? 1 : 0;
+}
+
 void pack_dequant_panels(const QgemmProblem& p, std::span<const Tensor> in,
                          const DequantFormat& format, std::int64_t panel_bytes, std::byte* panels,
                          ThreadPool& pool) {

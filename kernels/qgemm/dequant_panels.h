@@ -64,6 +64,9 @@ DequantFormat dequant_format(const QgemmProblem& problem);
 /// Rounding errors of a decoded weight in fp32, in units of 2^-24: 0 where it is exact.
 int dequant_roundings(const QgemmProblem& problem);
 
+/// Roundings of the epilogue: two scales, the second with the bias; or the bias alone.
+int dequant_epilogue_roundings(const QgemmProblem& problem);
+
 /// Fills all panels; `panels` is zero beforehand.
 void pack_dequant_panels(const QgemmProblem& problem, std::span<const Tensor> in,
                          const DequantFormat& format, std::int64_t panel_bytes, std::byte* panels,

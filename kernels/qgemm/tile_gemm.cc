@@ -78,7 +78,7 @@ void TileGemm::choose_blocks() {
   std::int64_t most = kPanelBlockBytes / set_.w_step_bytes;
   if (strips <= kFewStrips) most = kL1BlockBytes / set_.w_step_bytes;
   // A single strip meets every panel once: nothing to keep, unless panels are unpacked ahead.
-  if (strips <= 1 && set_.unpack == nullptr) most = steps_;
+  if (strips <= 1 && set_.unpack == nullptr && set_.passes == 1) most = steps_;
   most = std::max(most / unit * unit, unit);
   const std::int64_t blocks = std::max<std::int64_t>(1, ceil_div(steps_, most));
   block_steps_ = std::max(ceil_div(ceil_div(steps_, blocks), unit) * unit, unit);

@@ -55,6 +55,7 @@ struct TileSet {
   int columns = 32;                         ///< a multiple of 16
   std::int64_t a_step_bytes = 0;            ///< of one row in one step
   std::int64_t w_step_bytes = 0;            ///< of one panel in one step
+  int passes = 1;                           ///< times that a tile function reads its panel
   const TileFunction* tile = nullptr;       ///< [max_rows + 1], index = rows
   const TileFunction* streaming = nullptr;  ///< the same, prefetching W
   StoreFunction store = nullptr;

@@ -1,0 +1,78 @@
+// Finishing a tile of accumulators with AVX2: scales, bias, activation, rounding to y's type.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/qgemm/tile_gemm.h"
+#include "kernels/vector_avx2.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2")
+
+namespace pareto {
+
+/// y = f(value), 8 columns of one row, of which `columns` exist.
+inline void store_row_avx2(const Epilogue& e, std::int64_t row, std::int64_t column, int columns,
+                           __m256 y) {
+  y = activate_vector<Avx2F32>(e.activation, y);
+  const auto bytes = static_cast<std::int64_t>(size_of(e.y.dtype));
+  std::byte* out = e.y.data + (row * e.y.shape[1] + column) * bytes;
+  if (columns >= Avx2F32::kLanes) {
+    store_float_avx2(out, e.y.dtype, y);
+    return;
+  }
+  std::byte edge[32];
+  store_float_avx2(edge, e.y.dtype, y);
+  std::memcpy(out, edge, static_cast<std::size_t>(columns * bytes));
+}
+
+/// c[rows][32]: fp32 sums.
+inline void store_f32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
+  for (int j = 0; j < rect.columns; j += Avx2F32::kLanes) {
+    const std::int64_t column = rect.column + j;
+    const __m256 bias = e.bias != nullptr ? _mm256_loadu_ps(e.bias + column) : _mm256_setzero_ps();
+    for (int i = 0; i < rect.rows; ++i) {
+      __m256 y = _mm256_load_ps(static_cast<const float*>(c) + i * 32 + j);
+      if (e.column_scale != nullptr) {
+        y = _mm256_mul_ps(y, _mm256_set1_ps(e.row_scale[rect.row + i]));
+        y = _mm256_fmadd_ps(y, _mm256_loadu_ps(e.column_scale + column), bias);
+      } else if (e.bias != nullptr) {
+        y = _mm256_add_ps(y, bias);
+      }
+      store_row_avx2(e, rect.row + i, column, rect.columns - j, y);
+    }
+  }
+}
+
+/// c[rows][32]: exact int32 sums, less row_zero times column_sum; wraps in two's complement.
+inline void store_s32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
+  for (int j = 0; j < rect.columns; j += Avx2F32::kLanes) {
+    const std::int64_t column = rect.column + j;
+    const int columns = rect.columns - j < 8 ? rect.columns - j : 8;
+    const __m256 bias = e.bias != nullptr ? _mm256_loadu_ps(e.bias + column) : _mm256_setzero_ps();
+    const __m256 w_scale = _mm256_loadu_ps(e.column_scale + column);
+    for (int i = 0; i < rect.rows; ++i) {
+      const std::int64_t row = rect.row + i;
+      __m256i acc = _mm256_load_si256(
+          reinterpret_cast<const __m256i*>(static_cast<const std::int32_t*>(c) + i * 32 + j));
+      if (e.row_zero != nullptr) {
+        const __m256i sum =
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(e.column_sum + column));
+        acc = _mm256_sub_epi32(acc, _mm256_mullo_epi32(_mm256_set1_epi32(e.row_zero[row]), sum));
+      }
+      if (e.acc != nullptr) {
+        std::memcpy(e.acc + row * e.y.shape[1] + column, &acc,
+                    static_cast<std::size_t>(columns) * sizeof(std::int32_t));
+      }
+      const __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(e.row_scale[row]));
+      store_row_avx2(e, row, column, columns, _mm256_fmadd_ps(y, w_scale, bias));
+    }
+  }
+}
+
+}  // namespace pareto
+
+#pragma GCC pop_options
