@@ -157,22 +157,22 @@ class Drawing {
   }
 
   // Whole numbers, and in one-byte types the largest code, so that every scale is a power of two.
-  void exact_values() {
-    if (!p_.has_v || p_.head_dim_v == 0) return;
-    fill_distribution("integer", stream_key(draw_, "v"), inputs_.at("v").span<float>());
+  void exact_values(const std::string& name, std::int64_t width) {
+    if (width == 0) return;
+    const std::span<float> values = inputs_.at(name).span<float>();
+    fill_distribution("integer", stream_key(draw_, name), values);
     if (size_of(p_.kv_dtype) > 1) return;
     const std::int64_t every = p_.kv_dtype == DType::kS8 ? 1 : 16;
     for_keys([&](const AttentionSequence& s, std::int64_t head, std::int64_t j) {
       if (j % every != 0) return;
-      inputs_.at("v").span<float>()[s.kv_row(head, j) * p_.head_dim_v + j % p_.head_dim_v] =
-          static_cast<float>(code_limit(p_.kv_dtype));
+      values[s.kv_row(head, j) * width + j % width] = static_cast<float>(code_limit(p_.kv_dtype));
     });
   }
 
   // Key j has −c at its digits, query i has c everywhere but at the digits of its own key: logit 0
   // there and ≤ −256 at every other.
   void one_hot() {
-    exact_values();
+    if (p_.has_v) exact_values("v", p_.head_dim_v);
     fill("bias", 0);
     fill("alibi_slopes", 0);
     fill("sinks", kNoWeight);
@@ -208,8 +208,8 @@ class Drawing {
 
   // q = 0: every key that is seen has the same weight.
   void equal_weights() {
-    exact_values();
-    fill_distribution("integer", stream_key(draw_, "k"), inputs_.at("k").span<float>());
+    exact_values("k", p_.head_dim);
+    if (p_.has_v) exact_values("v", p_.head_dim_v);
     fill("q", 0);
     fill("bias", 0);
     fill("alibi_slopes", 0);

@@ -77,6 +77,10 @@ std::string needs_values(const AttentionProblem& p) {
 std::string needs_two_keys(const AttentionProblem& p) {
   return unless(window_keys(p) != 1 && p.head_dim_v > 0, "a row sees one key at most");
 }
+std::string needs_maxima(const AttentionProblem& p) {
+  if (p.scale == 0 && !p.has_bias && !p.has_alibi) return "all logits are equal";
+  return needs_two_keys(p);
+}
 std::string needs_many_keys(const AttentionProblem& p) {
   const std::int64_t keys = window_keys(p);
   if (keys > 0 && keys < 32)
@@ -96,7 +100,7 @@ const std::vector<MutantKind>& kinds() {
       {"last_key_dropped", {.drop_last_key = true}, Spoil::kNothing, never},
       {"mask_off_by_one", {.one_key_too_far = true}, Spoil::kNothing, needs_bound},
       {"aligned_top_left", {.top_left = true}, Spoil::kNothing, needs_alignment},
-      {"missed_rescale", {.missed_rescale = true}, Spoil::kNothing, needs_two_keys},
+      {"missed_rescale", {.missed_rescale = true}, Spoil::kNothing, needs_maxima},
       {"swapped_heads", {.wrong_kv_head = true}, Spoil::kNothing, needs_heads},
       {"swapped_scales", {.swapped_scales = true}, Spoil::kNothing, needs_scales},
       {"pages_in_order", {.pages_in_order = true}, Spoil::kNothing, needs_pages},
