@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <set>
 
 #include "harness/errors.h"
@@ -72,6 +74,20 @@ TEST(Columns, NamesAreUniqueAndDescribed) {
     EXPECT_FALSE(column.long_name.empty()) << column.name;
     const bool numeric = column.type == ColumnType::kReal || column.type == ColumnType::kInteger;
     EXPECT_EQ(column.unit.empty(), !numeric) << column.name;
+  }
+}
+
+TEST(Columns, AreExplainedInTheReadme) {
+  std::ifstream file("results/README.md");
+  ASSERT_TRUE(file) << "run in the root of the repository";
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  std::set<std::string> keys;
+  for (const Op* op : ops()) {
+    for (const Key& key : op->keys()) keys.insert(key.name);
+  }
+  for (const Column& column : columns()) {
+    if (keys.contains(column.name)) continue;  // `pareto list --verbose` explains these
+    EXPECT_THAT(text, ::testing::HasSubstr("`" + column.name + "`"));
   }
 }
 

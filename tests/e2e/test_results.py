@@ -1,0 +1,237 @@
+"""A merged file opens in every reader, and the verbs over it agree with one another."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import subprocess
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from program import pareto, pareto_json, write
+
+EXPERIMENT = """title = "Readers"
+[[sweep]]
+op = "qgemm"
+variant = ["scalar"]
+scheme = ["fp32", "w8a8"]
+M = [1, 3]
+N = 16
+K = 32
+[figure.frontier]
+kind = "frontier"
+[measure]
+budget_s = 0.05
+precision = 0.2
+min_blocks = 8
+"""
+CASES = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Case files of a small experiment."""
+    place = tmp_path_factory.mktemp("results")
+    experiment = write(place / "readers.toml", EXPERIMENT)
+    result = pareto("run", experiment, "-o", place / "cases", cwd=place)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return place
+
+
+@pytest.fixture(scope="module")
+def merged(folder):
+    path = folder / "merged.h5"
+    result = pareto("merge", folder / "cases", "-o", path)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+def test_xarray_opens_it_without_a_warning(merged, engine):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with xarray.open_dataset(merged, engine=engine) as data:
+            data.load()
+            assert data.sizes["run"] == CASES
+            assert set(data["scheme"].values) == {"fp32", "w8a8"}
+            assert data["time_median_s"].attrs["units"] == "s"
+            assert data["M"].dtype == np.int64
+            assert data["suspect"].dtype == bool
+            assert int(data["row_size"].sum()) == data.sizes["sample"]
+            assert data["row_size"].attrs["sample_dimension"] == "sample"
+            assert data.attrs["schema_version"] == 1
+            assert data["provenance_experiment"].values[0] == EXPERIMENT
+
+
+def test_a_key_of_another_op_is_missing(merged):
+    with xarray.open_dataset(merged, engine="h5netcdf") as data:
+        assert np.isnan(data["seq_q"].values).all()
+        assert set(data["mask"].values) == {""}
+
+
+def test_h5py_reads_every_dataset_with_its_scale(merged):
+    with h5py.File(merged) as file:
+        for name, dataset in file.items():
+            if dataset.is_scale:
+                continue
+            assert dataset.dims[0].keys() or list(dataset.dims[0]), name
+            assert dataset.attrs["long_name"], name
+            assert dataset[()].shape == dataset.shape
+
+
+@pytest.mark.parametrize("tool", ["ncdump", "h5dump"])
+def test_dump_tools_read_it(merged, tool):
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    result = subprocess.run([tool, merged], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "time_median_s" in result.stdout
+    assert "w8a8" in result.stdout
+
+
+def test_samples_reproduce_the_median(merged):
+    with h5py.File(merged) as file:
+        ends = np.cumsum(file["row_size"])
+        for row, end in enumerate(ends):
+            begin = end - file["row_size"][row]
+            seconds = file["sample_time_s"][begin:end]
+            blocks = file["sample_block"][begin:end]
+            medians = [np.median(seconds[blocks == block]) for block in np.unique(blocks)]
+            assert np.median(medians) == pytest.approx(file["time_median_s"][row], rel=1e-12)
+
+
+def test_show_export_and_file_agree(merged):
+    shown = pareto_json("show", merged)["cases"]
+    exported = json.loads(pareto("export", merged, "--format", "json").stdout)["cases"]
+    table = list(csv.DictReader(io.StringIO(pareto("export", merged, "--format", "csv").stdout)))
+    with h5py.File(merged) as file:
+        medians = dict(zip(file["case"].asstr()[()], file["time_median_s"][()], strict=True))
+    assert len(shown) == len(exported) == len(table) == CASES
+    for case, flat, cells in zip(shown, exported, table, strict=True):
+        assert case["time_median_s"] == medians[case["case"]]
+        assert {key: case[key] for key in flat} == flat
+        assert float(cells["time_median_s"]) == case["time_median_s"]
+        assert case["energy_j"] is None and cells["energy_j"] == ""
+
+
+def test_frontier_holds_whoever_is_not_beaten(merged):
+    for case in (cases := pareto_json("show", merged)["cases"]):
+        rivals = [other for other in cases if other["group"] == case["group"]]
+        beaten = any(
+            other["time_median_s"] <= case["time_median_s"]
+            and other["total_rel_fro"] <= case["total_rel_fro"]
+            and other["case"] != case["case"]
+            for other in rivals
+        )
+        assert case["frontier"] == (not beaten)
+
+
+def test_show_names_the_group_and_marks_the_frontier(merged):
+    text = pareto("show", merged).stdout
+    assert "qgemm" in text and "M=3 N=16 K=32" in text
+    assert any(line.startswith("*") for line in text.splitlines())
+
+
+def test_merging_again_gives_the_same_bytes(folder, merged):
+    again = folder / "again.h5"
+    assert pareto("merge", folder / "cases", "-o", again).returncode == 0
+    assert again.read_bytes() == merged.read_bytes()
+
+
+def test_damaged_case_files_are_named(folder, tmp_path):
+    copy = tmp_path / "cases"
+    shutil.copytree(folder / "cases", copy)
+    victim = sorted(copy.glob("*.h5"))[0]
+    victim.write_bytes(victim.read_bytes()[:2000])
+    result = pareto("merge", copy, "-o", tmp_path / "out.h5")
+    assert result.returncode == 2
+    assert str(victim) in result.stderr and "truncated" in result.stderr
+    assert not (tmp_path / "out.h5").exists()
+    result = pareto("merge", copy, "-o", tmp_path / "out.h5", "--skip-damaged")
+    assert result.returncode == 0 and str(victim) in result.stderr
+    assert len(pareto_json("show", tmp_path / "out.h5")["cases"]) == CASES - 1
+
+
+def test_two_goes_on_one_machine_conflict_until_told(folder, tmp_path):
+    result = pareto("run", folder / "readers.toml", "-o", tmp_path / "second", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folders = [folder / "cases", tmp_path / "second"]
+    result = pareto("merge", *folders, "-o", tmp_path / "out.h5")
+    assert result.returncode == 2 and "--keep newest" in result.stderr
+    result = pareto("merge", *folders, "-o", tmp_path / "out.h5", "--keep", "newest")
+    assert result.returncode == 0, result.stderr
+    times = {case["finished_at"] for case in pareto_json("show", tmp_path / "out.h5")["cases"]}
+    newest = {
+        case["finished_at"]
+        for case in pareto_json("show", merge_one(tmp_path / "second", tmp_path))["cases"]
+    }
+    assert times == newest
+
+
+def merge_one(cases, place):
+    path = place / "one.h5"
+    assert pareto("merge", cases, "-o", path).returncode == 0
+    return path
+
+
+def test_a_file_compared_with_itself_is_never_slower(merged):
+    result = pareto("compare", merged, merged, "--json")
+    assert result.returncode == 0, result.stderr
+    pairs = json.loads(result.stdout)["pairs"]
+    assert len(pairs) == CASES
+    for pair in pairs:
+        assert pair["verdict"] in ("SAME", "UNCLEAR")
+        assert math.isclose(pair["ratio"], 1.0) or pair["ratio"] is None
+
+
+def relabel_machine(path, machine):
+    with h5py.File(path, "r+") as file:
+        file["machine"][...] = np.array([machine] * len(file["machine"]), dtype=object)
+
+
+def test_unlike_machines_are_refused_unless_named(merged, tmp_path):
+    other = tmp_path / "other.h5"
+    shutil.copy(merged, other)
+    relabel_machine(other, "elsewhere")
+    here = pareto_json("show", merged)["cases"][0]["machine"]
+    result = pareto("compare", merged, other)
+    assert result.returncode == 2 and "unlike machines" in result.stderr
+    result = pareto("compare", merged, other, "--machines", f"{here},elsewhere")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--variants", "scalar,scalra"], ["'scalra'", "'scalar'"]),
+        (["--variants", "scalar"], ["A,B"]),
+        ([], ["--variants"]),
+    ],
+)
+def test_compare_says_what_is_wrong(merged, words, parts):
+    result = pareto("compare", merged, *words)
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_another_schema_version_is_refused(merged, tmp_path):
+    other = tmp_path / "seven.h5"
+    shutil.copy(merged, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["schema_version"] = 7
+    for words in (["show"], ["export"], ["compare", "--variants", "a,b"], ["plot"]):
+        result = pareto(words[0], other, *words[1:])
+        assert result.returncode == 2
+        assert result.stderr.strip() == f"pareto: {other}: schema version 7; this program reads 1"
+
+
+def test_plot_names_a_python_that_is_not_there(merged, tmp_path):
+    result = pareto("plot", merged, "-o", tmp_path, env={"PARETO_PYTHON": "/no/python"})
+    assert result.returncode == 2
+    assert "/no/python" in result.stderr and len(result.stderr.strip().splitlines()) == 1
