@@ -68,8 +68,10 @@ class Bounder {
     for (std::size_t i = 0; i < count; ++i) {
       const Element element = element_of(t_, i);
       const Accumulated sum = accumulated(element, i);
-      bounds.det[i] = after_activation(element, det(element, sum, i));
-      const double stat = this->stat(element, sum, i);
+      // Behind an infinite argument only the function itself can err.
+      const bool finite = std::isfinite(element.pre);
+      bounds.det[i] = after_activation(element, finite ? det(element, sum, i) : 0);
+      const double stat = finite ? this->stat(element, sum, i) : 0;
       bounds.stat[i] = stat > 0 ? stat_after_activation(element, stat) : 0;
       place(element, i, bounds);
     }
@@ -122,10 +124,20 @@ class Bounder {
            underflow(i);
   }
 
+  // Roundings are independent only between different products. fp8 operands under one scale have
+  // few: m significands on either side give m(m+1)/2 products, and equal products against sums of
+  // one exponent are rounded by the same amount, n/D times each (positive data, one chain over K =
+  // 2063: mean squared ratio 4.3 for E5M2 without this).
+  double distinct_products() const {
+    if (integer_ || p_.w_kind != WKind::kFp8Row) return std::numeric_limits<double>::infinity();
+    return p_.fp8_dtype == DType::kE5m2 ? 10 : 36;
+  }
+
   double stat(const Element& element, const Accumulated& sum, std::size_t i) const {
     if (nothing_there(element, i)) return 0;
     const auto n = static_cast<double>(a_.chain(sum.terms));
-    const double growth = a_.acc_truncates ? n * n / 4 + n / 12 : n / 3;
+    const double growth =
+        a_.acc_truncates ? n * n / 4 + n / 12 : n / 3 * (1 + n / distinct_products());
     const double v = std::max(element.z * element.z / 3 + sum.squares / 6, sum.prefix);
     const double scaling = epilogue() * kU32 * (std::abs(element.z) + element.bias);
     const double lost = underflow(i);

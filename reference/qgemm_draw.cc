@@ -64,6 +64,16 @@ HostTensor drawn_zeros(const Draw& draw, DType codes, std::int64_t count) {
   return tensor;
 }
 
+// The middle between two neighbours of E4M3 (odd multiples of 1/16) or E5M2 (of 1/8), in the upper
+// half of the exponents.
+double fp8_tie(std::uint64_t steps, DType fp8) {
+  const bool wide = fp8 == DType::kE5m2;
+  const int parts = wide ? 8 : 16;
+  const auto odd = 2 * static_cast<int>(steps % static_cast<std::uint64_t>(parts / 2)) + 1;
+  const auto exponent = static_cast<int>(steps / 8 % 8);
+  return std::ldexp(1 + static_cast<double>(odd) / parts, exponent + (wide ? 7 : 0));
+}
+
 // Values of x that decide codes: quotients next to k + ½, where a quotient rounded in fp32, or one
 // taken by a reciprocal, falls on the wrong side. Every 32nd element holds the same extremes, so
 // that rows, groups and the tensor have one scale.
@@ -84,12 +94,8 @@ void plant_near_ties(const QgemmProblem& p, HostTensor& x, const Draw& draw) {
       value = -kExtreme;
     } else {
       const std::uint64_t steps = random_below(key, static_cast<std::uint64_t>(i), 120);
-      // E4M3 and E5M2 have ties at odd multiples of 1/16 and 1/8 of a power of two.
-      const double quotient = fp8 ? std::ldexp(1 + (2.0 * static_cast<double>(steps % 8) + 1) /
-                                                       (p.fp8_dtype == DType::kE5m2 ? 8 : 16),
-                                               static_cast<int>(steps / 8 % 8))
-                                  : static_cast<double>(steps) - 60 + 0.5;
-      value = static_cast<float>(quotient * scale);
+      value = static_cast<float>(
+          (fp8 ? fp8_tie(steps, p.fp8_dtype) : static_cast<double>(steps) - 59.5) * scale);
     }
   }
 }

@@ -24,8 +24,20 @@ struct WRow {
   std::vector<double> value;
   std::vector<double> magnitude;  ///< |d·sc·q| + dmin·mn
   std::vector<double> square;     ///< (d·sc·q)² + (dmin·mn)²
-  std::vector<double> offset;     ///< per group
   bool subnormal = false;
+  // Schemes with integer products only: value = code·scale − offset.
+  std::vector<std::int32_t> codes;
+  std::vector<float> scales;
+  std::vector<float> offsets;
+};
+
+// One decoded row of x.
+struct XRow {
+  std::vector<double> value;
+  bool subnormal = false;
+  // Schemes with integer products only: value = (code − zero)·scale.
+  std::vector<std::int64_t> codes;  ///< zero point taken off
+  std::vector<float> scales;
 };
 
 struct Sums {
@@ -45,38 +57,53 @@ bool any_subnormal(const std::vector<double>& row) {
   });
 }
 
-void decode_w(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t n,
-              bool group_sums, WRow& row) {
+void decode_w(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t n, WRow& row) {
   const auto K = static_cast<std::size_t>(problem.K);
   row.value.resize(K);
   row.magnitude.resize(K);
   row.square.resize(K);
-  row.offset.assign(static_cast<std::size_t>(problem.w_groups()), 0);
   decode_w_row(problem, in, n, row.value.data());
-  if (problem.w_kind == WKind::kQ4kBlock) w_offsets(problem, in, n, row.offset.data());
+  std::vector<double> offsets(static_cast<std::size_t>(problem.w_groups()), 0);
+  if (problem.w_kind == WKind::kQ4kBlock) w_offsets(problem, in, n, offsets.data());
   for (std::size_t k = 0; k < K; ++k) {
-    const double offset = row.offset[k / static_cast<std::size_t>(problem.w_group)];
+    const double offset = offsets[k / static_cast<std::size_t>(problem.w_group)];
     const double product = row.value[k] + offset;
     row.magnitude[k] = std::abs(product) + offset;
     row.square[k] = product * product + offset * offset;
   }
-  if (!group_sums) row.offset.clear();
   row.subnormal = any_subnormal(row.value);
+  if (!problem.integer_products()) return;
+  row.codes.resize(K);
+  row.scales.resize(offsets.size());
+  row.offsets.resize(offsets.size());
+  integer_w_row(problem, in, n, row.codes.data(), row.scales.data(), row.offsets.data());
 }
 
-// Adds the products [begin, end) of one group to the sums; returns the group's own sum.
-double add_products(const double* a, const WRow& w, std::int64_t begin, std::int64_t end,
-                    Sums& sums) {
-  double group = 0;
-  double z = sums.z;
-  double abs = sums.abs;
-  double squares = sums.squares;
-  double prefix = sums.prefix;
-  for (std::int64_t k = begin; k < end; ++k) {
+XRow decode_x(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t m,
+              float tensor_scale) {
+  XRow row;
+  row.value.resize(static_cast<std::size_t>(problem.K));
+  decode_x_row(problem, in, m, tensor_scale, row.value.data());
+  row.subnormal = any_subnormal(row.value);
+  if (!problem.integer_products()) return row;
+  std::vector<std::int32_t> codes(row.value.size());
+  row.scales.resize(static_cast<std::size_t>(problem.x_groups()));
+  std::int32_t zero = 0;
+  quantize_x_row(problem, in, m, tensor_scale, codes.data(), row.scales.data(), &zero);
+  row.codes.assign(codes.begin(), codes.end());
+  for (std::int64_t& code : row.codes) code -= zero;
+  return row;
+}
+
+// Sums over single products; z is their sum in order.
+void sum_products(const double* a, const WRow& w, std::int64_t K, Sums& sums) {
+  double z = 0;
+  double abs = 0;
+  double squares = 0;
+  double prefix = 0;
+  for (std::int64_t k = 0; k < K; ++k) {
     const auto i = static_cast<std::size_t>(k);
-    const double product = a[k] * w.value[i];
-    group += product;
-    z += product;
+    z += a[k] * w.value[i];
     abs += std::abs(a[k]) * w.magnitude[i];
     squares += a[k] * a[k] * w.square[i];
     prefix += z * z;
@@ -84,43 +111,41 @@ double add_products(const double* a, const WRow& w, std::int64_t begin, std::int
   sums.z = z;
   sums.abs = abs;
   sums.squares = squares;
-  sums.prefix = prefix;
-  return group;
+  sums.prefix = K > 0 ? prefix / static_cast<double>(K) : 0;
 }
 
-// Scaled group sums: one per group, two where w has an offset.
-void add_group(const double* a, std::int64_t begin, std::int64_t end, double group, double offset,
-               Sums& sums) {
-  double second = 0;
-  if (offset != 0) {
-    for (std::int64_t k = begin; k < end; ++k) second += a[k];
-    second *= offset;
-  }
-  const double first = group + second;
-  sums.group_abs += std::abs(first) + std::abs(second);
-  sums.group_squares += first * first + second * second;
-  sums.group_prefix += sums.z * sums.z;
-}
-
-Sums sums_of(const QgemmProblem& problem, const double* a, bool a_subnormal, const WRow& w) {
-  Sums sums;
-  const std::int64_t K = problem.K;
-  const std::int64_t step = w.offset.empty() ? std::max<std::int64_t>(K, 1) : problem.w_group;
-  for (std::int64_t begin = 0; begin < K; begin += step) {
-    const std::int64_t end = std::min(K, begin + step);
-    const double group = add_products(a, w, begin, end, sums);
-    if (!w.offset.empty()) {
-      add_group(a, begin, end, group, w.offset[static_cast<std::size_t>(begin / step)], sums);
-      // The mean over groups.
-      if (end == K) sums.group_prefix /= static_cast<double>(w.offset.size());
+// The same products as scaled sums of integers, exact within a group: z anew, and the sums over
+// groups (two terms each where w has an offset).
+void sum_groups(const QgemmProblem& problem, const XRow& x, const WRow& w, Sums& sums) {
+  const auto K = static_cast<std::size_t>(problem.K);
+  const auto step = static_cast<std::size_t>(problem.w_group);
+  sums.z = 0;
+  for (std::size_t g = 0; g < w.scales.size(); ++g) {
+    std::int64_t products = 0;
+    std::int64_t codes = 0;
+    for (std::size_t k = g * step; k < std::min(K, (g + 1) * step); ++k) {
+      products += x.codes[k] * w.codes[k];
+      codes += x.codes[k];
     }
+    const double x_scale = x.scales[g];
+    const double first = static_cast<double>(products) * (x_scale * w.scales[g]);
+    const double second = static_cast<double>(codes) * (x_scale * w.offsets[g]);
+    sums.z += first - second;
+    sums.group_abs += std::abs(first) + std::abs(second);
+    sums.group_squares += first * first + second * second;
+    sums.group_prefix += sums.z * sums.z;
   }
-  if (K > 0) sums.prefix /= static_cast<double>(K);
-  if (!a_subnormal && !w.subnormal) return sums;
-  for (std::int64_t k = 0; k < K; ++k) {
-    const double b = w.value[static_cast<std::size_t>(k)];
-    if (std::min(std::abs(a[k]), std::abs(b)) < kSmallestNormalFp32) {
-      sums.flushed += std::abs(a[k] * b);
+  if (!w.scales.empty()) sums.group_prefix /= static_cast<double>(w.scales.size());
+}
+
+Sums sums_of(const QgemmProblem& problem, const XRow& x, const WRow& w) {
+  Sums sums;
+  sum_products(x.value.data(), w, problem.K, sums);
+  if (problem.integer_products()) sum_groups(problem, x, w, sums);
+  if (!x.subnormal && !w.subnormal) return sums;
+  for (std::size_t k = 0; k < x.value.size(); ++k) {
+    if (std::min(std::abs(x.value[k]), std::abs(w.value[k])) < kSmallestNormalFp32) {
+      sums.flushed += std::abs(x.value[k] * w.value[k]);
     }
   }
   return sums;
@@ -155,7 +180,7 @@ class Reference {
 
   Terms run(int threads) {
     const std::int64_t rows_per_block =
-        std::max<std::int64_t>(1, std::min(kBlockBytes / (8 * std::max<std::int64_t>(p_.K, 1)),
+        std::max<std::int64_t>(1, std::min(kBlockBytes / (16 * std::max<std::int64_t>(p_.K, 1)),
                                            kBlockElements / std::max<std::int64_t>(p_.N, 1)));
     std::size_t begin = 0;
     while (begin < list_.size()) {
@@ -188,17 +213,12 @@ class Reference {
           {static_cast<std::int64_t>(x_rows.size()) - 1, place});
     }
     const auto count = static_cast<std::int64_t>(x_rows.size());
-    std::vector<double> x(static_cast<std::size_t>(count * p_.K));
-    std::vector<char> subnormal(x_rows.size());
+    std::vector<XRow> x(x_rows.size());
     const std::int64_t steps = static_cast<std::int64_t>(place - begin) * p_.K;
     const int team = steps < 1'000'000 ? 1 : threads;
     parallel_rows(count, team, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t i = first; i < last; ++i) {
-        double* row = x.data() + i * p_.K;
-        decode_x_row(p_, in_, x_rows[static_cast<std::size_t>(i)], tensor_scale_, row);
-        subnormal[static_cast<std::size_t>(i)] = std::any_of(row, row + p_.K, [](double value) {
-          return value != 0 && std::abs(value) < kSmallestNormalFp32;
-        });
+      for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+        x[i] = decode_x(p_, in_, x_rows[i], tensor_scale_);
       }
     });
     const std::vector<std::pair<std::int64_t, std::vector<Wanted>>> columns(by_column.begin(),
@@ -208,11 +228,10 @@ class Reference {
                     WRow w;
                     for (std::int64_t i = first; i < last; ++i) {
                       const auto& [n, wanted] = columns[static_cast<std::size_t>(i)];
-                      decode_w(p_, in_, n, groups_, w);
+                      decode_w(p_, in_, n, w);
                       for (const Wanted& element : wanted) {
                         put(n, element.place,
-                            sums_of(p_, x.data() + element.m * p_.K,
-                                    subnormal[static_cast<std::size_t>(element.m)] != 0, w));
+                            sums_of(p_, x[static_cast<std::size_t>(element.m)], w));
                       }
                     }
                   });
