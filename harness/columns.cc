@@ -42,7 +42,7 @@ const std::vector<Column>& measured_columns() {
       {"time_hi_s", kReal, "s", "Upper end of the median's 95 % interval"},
       {"prepare_s", kReal, "s", "Time to prepare what outlives a call"},
       {"samples", kInteger, "1", "Samples taken"},
-      {"batch", kInteger, "1", "Back-to-back calls in one sample"},
+      {"calls_per_sample", kInteger, "1", "Back-to-back calls in one sample"},
       {"processes", kInteger, "1", "Processes that measured the case"},
       {"precision", kReal, "1", "Relative half width of the interval that was asked for"},
       {"budget_s", kReal, "s", "Sampling time that was allowed"},
@@ -137,16 +137,23 @@ void append_keys(std::vector<Column>& table) {
   }
 }
 
+void append_new(std::vector<Column>& table, const std::vector<Column>& more) {
+  for (const Column& column : more) {
+    if (find_in(table, column.name) != nullptr) {
+      throw std::logic_error(fmt::format("two columns are named '{}'", column.name));
+    }
+    table.push_back(column);
+  }
+}
+
 std::vector<Column> make_table() {
   std::vector<Column> table = word_columns();
   append_keys(table);
-  const auto& measured = measured_columns();
-  table.insert(table.end(), measured.begin(), measured.end());
+  append_new(table, measured_columns());
   append_errors(table, "total", "Total error");
   append_errors(table, "kernel", "Kernel error");
   append_errors(table, "compression", "Compression error");
-  const auto& checks = check_columns();
-  table.insert(table.end(), checks.begin(), checks.end());
+  append_new(table, check_columns());
   return table;
 }
 

@@ -163,7 +163,7 @@ std::int64_t ResultWriter::provenance_index(const std::map<std::string, std::str
 }
 
 void ResultWriter::add(const CaseRecord& record) {
-  const std::int64_t batch = record.row.value("batch", std::int64_t{1});
+  const std::int64_t batch = record.row.value("calls_per_sample", std::int64_t{1});
   const StoredSamples stored = condense(record.samples, batch, kMaxStoredSamples);
   for (ColumnData& data : table_.columns) {
     const std::string& name = data.column.name;

@@ -54,7 +54,7 @@ inline CaseRecord make_record(int number, int samples = 8) {
                 {"energy_j", nullptr},
                 {"suspect", number % 2 == 1},
                 {"samples", samples},
-                {"batch", 3},
+                {"calls_per_sample", 3},
                 {"check_message", number == 0 ? "" : "µ \"quoted\",\nsecond line"}};
   for (int i = 0; i < samples; ++i) {
     record.samples.seconds.push_back(1e-5 * (number + 1) + 1e-9 * i);

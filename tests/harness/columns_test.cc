@@ -50,7 +50,7 @@ TEST(Columns, HoldWhatTheDocumentsPromise) {
                            "seed",
                            "group_run",
                            "processes",
-                           "batch",
+                           "calls_per_sample",
                            "suspect",
                            "unstable"}) {
     EXPECT_NE(find_column(name), nullptr) << name;
