@@ -94,8 +94,6 @@ json evaluate_reference(const Input& input, const EvalOptions& options) {
       op.reference(input.problem, input.operands, positions, this_machine().cores);
   const auto original = op.original(input.problem, input.tensors, positions, this_machine().cores);
   Outputs outputs;
-  std::vector<double> values;
-  std::vector<double> originals;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const std::vector<double>& column = terms[i].column[0];
     const bool integer = specs[i].dtype == DType::kS32;
@@ -108,12 +106,10 @@ json evaluate_reference(const Input& input, const EvalOptions& options) {
       }
     }
     outputs.push_back(std::move(output));
-    values.insert(values.end(), column.begin(), column.end());
-    originals.insert(originals.end(), original[i].begin(), original[i].end());
   }
   write_tensors(options.out, named(specs, std::move(outputs)));
   return {{"status", "reference"},
-          {"compression_error", to_json(error_metrics(values, originals))}};
+          {"compression_error", to_json(error_metrics(terms.at(0).column.at(0), original.at(0)))}};
 }
 
 json verdict_of(const Input& input, const Variant& variant, const Outputs& outputs,
@@ -125,11 +121,10 @@ json verdict_of(const Input& input, const Variant& variant, const Outputs& outpu
       verify(expected, bounds_of(expected, arithmetic_of(variant, input.problem)), got);
   const std::vector<double> values = values_at(expected, got);
   const std::vector<double> reference = values_of(expected);
-  std::vector<double> original;
-  for (const auto& output : *ReferenceCache::shared().original(
-           input.problem, input.tensors, expected.positions, this_machine().cores)) {
-    original.insert(original.end(), output.begin(), output.end());
-  }
+  const std::vector<double> original =
+      ReferenceCache::shared()
+          .original(input.problem, input.tensors, expected.positions, this_machine().cores)
+          ->at(0);
   return {{"status", verdict.pass ? "pass" : "fail"},
           {"check", verdict.check},
           {"message", verdict.message},
@@ -157,9 +152,8 @@ json evaluate_variant(const Input& input, const Variant& unopened, const EvalOpt
     outputs = buffers.copy_outputs();
   }
   json result = verdict_of(input, variant, outputs, options.seed);
-  write_tensors(options.out,
-                named(input.problem.op().outputs(input.problem, input.operands),
-                      std::move(outputs)));
+  write_tensors(options.out, named(input.problem.op().outputs(input.problem, input.operands),
+                                   std::move(outputs)));
   return result;
 }
 

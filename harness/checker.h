@@ -37,7 +37,8 @@ Verdict verify(const Expected& expected, std::span<const Bounds> bounds,
 /// Views of host tensors.
 std::vector<Tensor> views_of(std::span<const HostTensor> tensors);
 
-/// Outputs at the compared positions as doubles, output by output in one row.
+/// The first output (y, o) at its compared positions as doubles: what errors are computed from.
+/// Further outputs (lse, acc) are checked but not mixed into one norm with it.
 std::vector<double> values_at(const Expected& expected, std::span<const Tensor> got);
 /// The reference at the same places.
 std::vector<double> values_of(const Expected& expected);

@@ -35,9 +35,7 @@ const std::vector<double>& Contents::original() {
   if (!has_original_) {
     const auto values =
         ReferenceCache::shared().original(problem_, inputs_, expected(0).positions, threads_);
-    for (const std::vector<double>& output : *values) {
-      original_.insert(original_.end(), output.begin(), output.end());
-    }
+    original_ = values->at(0);
     has_original_ = true;
   }
   return original_;

@@ -25,7 +25,8 @@ class Contents {
   [[nodiscard]] const Operands& operands(int content) const { return operands_[content]; }
   /// The fp64 reference on the operands; computed at the first use, through the cache.
   const Expected& expected(int content);
-  /// The fp64 reference on the original inputs of content 0, at the compared positions.
+  /// The fp64 reference on the original inputs of content 0: the first output at its compared
+  /// positions.
   const std::vector<double>& original();
   /// Hash over the operands' bytes of content 0.
   [[nodiscard]] std::string operand_hash() const;
