@@ -25,11 +25,13 @@ H5Handle file_access(bool latest_format) {
   return access;
 }
 
-// Creation order is what netCDF-4 readers list variables and attributes by.
+// Creation order is what netCDF-4 readers list variables and attributes by; times of creation would
+// make two files of the same content differ.
 H5Handle file_creation() {
   H5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
   H5Pset_link_creation_order(creation.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
   H5Pset_attr_creation_order(creation.id(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
+  H5Pset_obj_track_times(creation.id(), false);
   return creation;
 }
 
