@@ -88,6 +88,12 @@ json to_json(const Judged& judged, double margin) {
           {"check_regressed", judged.check_regressed}};
 }
 
+// Sizes and variants stand together, whatever their hashes.
+std::string label_of(const PairedRows& pair) {
+  return group_label(*pair.second.table, pair.second.row) + " " +
+         inside_label(*pair.second.table, pair.second.row);
+}
+
 std::string ratio_text(const Comparison& comparison) {
   if (std::isnan(comparison.speedup)) return "-";
   if (std::isnan(comparison.lo)) return fmt::format("{:.3f}x", comparison.speedup);
@@ -126,7 +132,10 @@ std::vector<PairedRows> pairs_of(const Options& options, const std::vector<Resul
 void compare(const Options& options, int& exit_code) {
   std::vector<ResultFile> files;
   for (const std::string& path : options.files) files.push_back(read_result_file(path));
-  const std::vector<PairedRows> pairs = pairs_of(options, files);
+  std::vector<PairedRows> pairs = pairs_of(options, files);
+  std::stable_sort(pairs.begin(), pairs.end(), [](const PairedRows& a, const PairedRows& b) {
+    return label_of(a) < label_of(b);
+  });
   const double drift = files.size() == 2 ? drift_of_baselines(pairs) : 0;
   const CompareOptions compare_options{
       .margin = options.margin, .confidence = 0.95, .comparisons = static_cast<int>(pairs.size())};

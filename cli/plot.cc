@@ -77,38 +77,38 @@ int run_program(const std::vector<std::string>& words) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-std::vector<std::string> missing_modules(const std::string& python) {
-  std::vector<std::string> missing;
-  for (const char* module : kModules) {
-    const std::string code = fmt::format(
-        "import importlib.util, sys; sys.exit(importlib.util.find_spec('{}') is None)", module);
-    if (run_program({python, "-c", code}) != 0) missing.emplace_back(module);
+[[noreturn]] void refuse(const std::string& python, const std::string& why) {
+  throw InputError(fmt::format(
+      "python '{}' {} (make build sets up build/venv; $PARETO_PYTHON names another)", python, why));
+}
+
+// One start of Python, which tells what it lacks by the bits of its status.
+void check_python(const std::string& python) {
+  std::string code = "import sys, importlib.util as u; sys.exit(0";
+  for (std::size_t i = 0; i < kModules.size(); ++i) {
+    code += fmt::format(" + {} * (u.find_spec('{}') is None)", 1 << i, kModules[i]);
   }
-  return missing;
+  const int status = run_program({python, "-c", code + ")"});
+  if (status < 0) refuse(python, fmt::format("cannot be started: {}", std::strerror(errno)));
+  std::vector<std::string> missing;
+  for (std::size_t i = 0; i < kModules.size(); ++i) {
+    if ((status >> i & 1) != 0) missing.emplace_back(kModules[i]);
+  }
+  if (!missing.empty()) refuse(python, fmt::format("lacks {}", fmt::join(missing, ", ")));
 }
 
 void plot(const Options& options) {
   read_result_file(options.file);  // its errors are ours, in one line
   const std::string python = find_python();
-  ::setenv("PYTHONPATH", find_package().c_str(), 1);
+  const fs::path package = find_package();
+  check_python(python);
+  ::setenv("PYTHONPATH", package.c_str(), 1);
   ::setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
   ::setenv("MPLBACKEND", "Agg", 1);
   const int status = run_program({python, "-m", "pareto.plot", options.file, "-o", options.output});
-  if (status < 0) {
-    throw InputError(
-        fmt::format("python '{}' cannot be started: {} (make build sets up "
-                    "build/venv; $PARETO_PYTHON names another)",
-                    python, std::strerror(errno)));
+  if (status != 0) {
+    throw InputError(fmt::format("{}: drawing failed with status {}", options.file, status));
   }
-  if (status == 0) return;
-  const std::vector<std::string> missing = missing_modules(python);
-  if (!missing.empty()) {
-    throw InputError(
-        fmt::format("python '{}' lacks {} (make build sets up build/venv; "
-                    "$PARETO_PYTHON names another)",
-                    python, fmt::join(missing, ", ")));
-  }
-  throw InputError(fmt::format("{}: drawing failed with status {}", options.file, status));
 }
 
 }  // namespace
