@@ -33,8 +33,9 @@ class Audit {
 
   /// True if this sample is to be audited; the draw depends on seed and number only.
   [[nodiscard]] bool wants(std::int64_t sample) const;
-  /// Untimed, before the rotation or warming call that precedes the timed call.
-  void poison(CallBuffers& buffers) { buffers.poison_outputs(); }
+  /// Untimed, before the rotation or warming call that precedes the timed call on `content`: fills
+  /// the outputs with poison or, by turns, with the verified results of another content.
+  void poison(CallBuffers& buffers, int content);
   /// Untimed, just before the timer starts.
   void call_begins();
   /// First thing after the timer has stopped: a sample of the outputs, floating-point modes.
@@ -65,6 +66,7 @@ class Audit {
   ThreadWatch since_call_;
   std::string lingering_;  ///< threads that outlived prepare and the first call
   std::int64_t audited_ = 0;
+  std::int64_t poisoned_ = 0;
 };
 
 }  // namespace pareto

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "harness/check_input.h"
+#include "harness/endurance.h"
 #include "harness/errors.h"
 #include "harness/mutant_trust.h"
 #include "harness/registry.h"
@@ -140,10 +141,9 @@ class Checking {
   /// Many calls on the battery's first input that the variant takes.
   void endure(const BatteryInput& input) {
     endured_ = true;
-    if (!arithmetic_of(variant_, input.problem).deterministic) return;
     const InputCase ready = from_battery(input, threads_);
     const std::string trouble = check_endurance(variant_, ready, *teams_.own().front());
-    if (!trouble.empty()) fail(input.name, "repeat", trouble);
+    if (!trouble.empty()) fail(input.name, trouble.substr(0, trouble.find(':')), trouble);
   }
 
   void take_numbers(const InputOutcome& outcome) {

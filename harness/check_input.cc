@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -17,12 +16,6 @@
 
 namespace pareto {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// "Right only for the first k calls": as many repeats as fit into this time, at most.
-constexpr int kEnduranceCalls = 256;
-constexpr std::chrono::milliseconds kEnduranceTime{250};
 
 std::string_view name_of(Layout layout) {
   return layout == Layout::kGuardBefore ? "buffers beginning at a guard page"
@@ -103,19 +96,20 @@ class InputRun {
     findings_.add("fp environment", restore_fp_modes(pool_, modes));
     findings_.add_named(buffers.damage());
     buffers.seal();
+    buffers.poison_outputs();
     const Outputs first = call(*prepared, buffers);
     if (findings_.any()) return;
     judge_first(first);
     if (findings_.any()) return;
     if (!input_.other.empty()) run_other(*prepared, buffers, first);
     if (findings_.any()) return;
+    buffers.poison_outputs();
     const Outputs again = call(*prepared, buffers);
     if (!findings_.any()) judge_repeat(first, again);
   }
 
-  /// One call on poisoned outputs, and everything that it must leave as it was.
+  /// One call, and everything that it must leave as it was.
   Outputs call(Prepared& prepared, CallBuffers& buffers) {
-    buffers.poison_outputs();
     const std::uint32_t modes = fp_modes();
     const std::size_t allocated = counted_bytes();
     prepared.run({buffers.in(), buffers.out(), pool_});
@@ -153,7 +147,8 @@ class InputRun {
     accepted_ = got;
   }
 
-  /// Another content at the same addresses, then the first one again.
+  /// Another content at the same addresses. The outputs are not poisoned here but hold the first
+  /// content's results: who computes only when it sees poison is found out.
   void run_other(Prepared& prepared, CallBuffers& buffers, const Outputs& first) {
     load(buffers, input_.other);
     const Outputs got = call(prepared, buffers);
@@ -222,25 +217,6 @@ InputOutcome check_input(const Variant& variant, const InputCase& input,
     if (!outcome.check.empty()) break;
   }
   return outcome;
-}
-
-std::string check_endurance(const Variant& variant, const InputCase& input, ThreadPool& pool) {
-  CallBuffers buffers(variant, input.problem, input.operands, Layout::kTimed);
-  const std::unique_ptr<Prepared> prepared =
-      variant.prepare(input.problem, buffers.persistent(), pool);
-  prepared->run({buffers.in(), buffers.out(), pool});
-  const Outputs first = buffers.copy_outputs();
-  const auto deadline = Clock::now() + kEnduranceTime;
-  for (int number = 2; number <= kEnduranceCalls && Clock::now() < deadline; ++number) {
-    buffers.poison_outputs();
-    prepared->run({buffers.in(), buffers.out(), pool});
-    if (same_bits(first, buffers.copy_outputs())) continue;
-    return fmt::format(
-        "repeat: call {} on one input differs from the first: right only for the "
-        "first calls",
-        number);
-  }
-  return "";
 }
 
 std::string resemblance(const InputCase& input, std::span<const Tensor> got) {

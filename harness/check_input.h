@@ -31,10 +31,6 @@ struct InputOutcome {
 InputOutcome check_input(const Variant& variant, const InputCase& input,
                          std::span<ThreadPool* const> pools);
 
-/// Repeats one input many times on poisoned outputs: "" or the number of the first call that
-/// differs.
-std::string check_endurance(const Variant& variant, const InputCase& input, ThreadPool& pool);
-
 /// "; looks like last_k_tile_dropped" if the wrong result resembles one of the op's mutants.
 std::string resemblance(const InputCase& input, std::span<const Tensor> got);
 

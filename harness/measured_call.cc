@@ -133,7 +133,7 @@ void MeasuredCall::begin_warm_visit() {
   set.content = static_cast<int>(visit_ % contents_.count());
   set.buffers->load_transient(contents_.operands(set.content));
   if (auditing_) {
-    audit_.poison(*set.buffers);
+    audit_.poison(*set.buffers, set.content);
     call(set, scratch_views_);
   } else {
     call(set);
@@ -144,7 +144,7 @@ void MeasuredCall::begin_warm_visit() {
 void MeasuredCall::begin_cold_visit() {
   if (!auditing_) return;
   const std::size_t last = (next_set_ + static_cast<std::size_t>(last_batch_) - 1) % sets_.size();
-  audit_.poison(*sets_[last].buffers);
+  audit_.poison(*sets_[last].buffers, sets_[last].content);
   const double start = now_s();
   for (std::size_t i = 1; i < sets_.size(); ++i) call(sets_[(last + i) % sets_.size()]);
   const double rotation_s = now_s() - start;

@@ -4,6 +4,7 @@
 #include <xmmintrin.h>
 
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <thread>
 
@@ -41,7 +42,7 @@ class AuditTest : public testing::Test {
     }
     toy::body() = std::move(body);
     buffers.load_transient(operands_[1]);
-    audit.poison(buffers);
+    for (int time = 0; time <= poisonings_before_; ++time) audit.poison(buffers, 1);
     audit.call_begins();
     call();
     audit.call_ended(buffers);
@@ -57,6 +58,7 @@ class AuditTest : public testing::Test {
   ThreadPool pool_{1};
   std::vector<Operands> operands_;
   std::function<void()> after_call_;
+  int poisonings_before_ = 0;
 };
 
 TEST_F(AuditTest, AcceptsAnHonestCall) { EXPECT_EQ(audited(toy::compute), ""); }
@@ -79,6 +81,15 @@ TEST_F(AuditTest, DrawsSamplesBySeed) {
 
 TEST_F(AuditTest, NoticesACallThatDoesNothing) {
   expect_check(audited([](const Call&, const Tensor&) {}), "written");
+}
+
+TEST_F(AuditTest, NoticesACallThatComputesOnlyWhereItSeesPoison) {
+  const toy::Body body = [](const Call& call, const Tensor& w) {
+    if (std::isnan(call.out[0].as<float>()[0])) toy::compute(call, w);
+  };
+  EXPECT_EQ(audited(body), "");
+  poisonings_before_ = 1;
+  expect_check(audited(body), "cached");
 }
 
 TEST_F(AuditTest, NoticesTheResultOfAnotherContent) {
