@@ -6,10 +6,12 @@ import json
 import math
 import shutil
 import subprocess
+import sys
 import warnings
 
 import h5py
 import numpy as np
+import pareto as package
 import pytest
 import xarray
 from program import pareto, pareto_json, write
@@ -229,6 +231,33 @@ def test_another_schema_version_is_refused(merged, tmp_path):
         result = pareto(words[0], other, *words[1:])
         assert result.returncode == 2
         assert result.stderr.strip() == f"pareto: {other}: schema version 7; this program reads 1"
+
+
+def test_load_gives_a_tidy_table(merged):
+    table = package.load(merged)
+    assert len(table) == CASES and table["case"].is_unique
+    assert table["M"].dtype == np.int64 and table["suspect"].dtype == bool
+    assert table["seq_q"].isna().all()
+    assert table.attrs["experiments"] == [EXPERIMENT]
+    assert all(rate > 0 for rate in table.attrs["ceilings"]["read_dram"].values())
+    samples = package.load_samples(merged)
+    assert samples.groupby("case").size().to_dict() == table.set_index("case")["samples"].to_dict()
+
+
+def test_load_refuses_another_schema_version(merged, tmp_path):
+    other = tmp_path / "seven.h5"
+    shutil.copy(merged, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["schema_version"] = 7
+    with pytest.raises(ValueError, match="schema version 7"):
+        package.load(other)
+
+
+def test_plot_draws_what_the_experiment_asks_for(merged, tmp_path):
+    result = pareto("plot", merged, "-o", tmp_path, env={"PARETO_PYTHON": sys.executable})
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "frontier.pdf").read_bytes().startswith(b"%PDF")
+    assert str(tmp_path / "frontier.pdf") in result.stdout
 
 
 def test_plot_names_a_python_that_is_not_there(merged, tmp_path):
