@@ -31,8 +31,8 @@ TEST(TextTable, EmptyColumnsAreLeftOut) {
 }
 
 TEST(NumberText, HasUnitsAndADashForNan) {
-  EXPECT_EQ(seconds_text(1.2345e-5), "12.35 us");
-  EXPECT_EQ(seconds_text(0.0123456), "12.346 ms");
+  EXPECT_EQ(seconds_text(1.234e-5), "12.34 us");
+  EXPECT_EQ(seconds_text(0.0125), "12.500 ms");
   EXPECT_EQ(seconds_text(2), "2.000 s");
   EXPECT_EQ(seconds_text(NAN), "-");
   EXPECT_EQ(percent_text(0.123), "12.3 %");
