@@ -46,14 +46,14 @@ bool set_source(Source& source, const std::string& key, const std::string& value
   return true;
 }
 
-void adopt_file(Problem& problem, Source& source) {
+void adopt_file(Problem& problem, Source& source,
+                const std::vector<std::pair<std::string, std::string>>& settings) {
   if (source.file.empty() || source.tensor.empty()) {
     throw InputError("distribution=file needs --set file=FILE.h5 tensor=GROUP");
   }
-  TensorMap inputs = read_tensors(source.file + ":" + source.tensor);
+  const TensorMap inputs = read_tensors(source.file + ":/" + source.tensor);
   source.content = content_hash(inputs);
-  problem.op().narrow(problem, inputs);
-  problem.op().adopt(problem, inputs);
+  take_sizes(problem, inputs, settings);
 }
 
 }  // namespace
@@ -94,10 +94,13 @@ std::vector<Case> cases_from(const CaseOptions& options) {
   const Op& op = find_op(options.op);
   Problem problem(op);
   Source source;
+  std::vector<std::pair<std::string, std::string>> settings;
   for (const auto& [key, value] : parse_settings(options.settings)) {
-    if (!set_source(source, key, value)) problem.set_text(key, value);
+    if (set_source(source, key, value)) continue;
+    problem.set_text(key, value);
+    settings.emplace_back(key, value);
   }
-  if (source.distribution == "file") adopt_file(problem, source);
+  if (source.distribution == "file") adopt_file(problem, source, settings);
   problem.op().complete(problem);
   if (options.threads > this_machine().cores) {
     throw CannotRunError(fmt::format("threads {} above the {} cores of this machine",

@@ -66,11 +66,18 @@ std::string content_hash(const TensorMap& inputs) {
   return hex(hash);
 }
 
+void take_sizes(Problem& problem, TensorMap inputs,
+                const std::vector<std::pair<std::string, std::string>>& settings) {
+  problem.op().adopt(problem, inputs);
+  for (const auto& [key, text] : settings) problem.set_text(key, text);
+  problem.op().narrow(problem, inputs);
+}
+
 TensorMap original_inputs(const Problem& problem, const Source& source, std::int64_t content) {
   if (source.distribution != "file") {
     return problem.op().draw(problem, {source.distribution, source.seed, content});
   }
-  TensorMap inputs = read_tensors(source.file + ":" + source.tensor);
+  TensorMap inputs = read_tensors(source.file + ":/" + source.tensor);
   problem.op().narrow(problem, inputs);
   problem.op().vary(problem, inputs, content);
   return inputs;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/problem.h"
@@ -43,6 +44,11 @@ void identify(Case& subject);
 
 /// Hash of names, shapes and bytes: `Source::content`.
 std::string content_hash(const TensorMap& inputs);
+
+/// Sizes of a problem whose tensors come from a file: those of the tensors, then cut down to the
+/// settings (key, text) that were given for it. InputError if they cannot be cut to that.
+void take_sizes(Problem& problem, TensorMap inputs,
+                const std::vector<std::pair<std::string, std::string>>& settings);
 
 /// The original inputs of a source: drawn, or read from its file and narrowed to the problem's
 /// sizes. `content` numbers different inputs of the same case (for a

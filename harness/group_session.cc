@@ -199,6 +199,7 @@ class Session {
     options.budget_s = options_.measure.budget_s;
     options.min_blocks = options_.measure.min_blocks;
     options.seed = options_.measure.seed + static_cast<std::uint64_t>(options_.process);
+    options.core_clock_hz = core_clock_hz;
     std::vector<Series> series = sample_group(subjects, options);
     for (std::size_t i = 0; i < timed.size(); ++i) record_series(*timed[i], series[i]);
   }
@@ -209,7 +210,7 @@ class Session {
     row["time_lo_s"] = number(series.lo);
     row["time_hi_s"] = number(series.hi);
     row["samples"] = series.seconds_per_call.size();
-    row["batch"] = series.batch;
+    row["calls_per_sample"] = series.batch;
     row["stop_reason"] = series.stop_reason;
     row["unstable"] = series.unstable;
     row["core_clock_hz"] = number(series.core_clock_hz);
@@ -266,7 +267,11 @@ class Session {
     put_metrics(row, "kernel", agreement.kernel);
     put_metrics(row, "compression", agreement.compression);
     if (member.timed) record_rates(member, work);
-    if (options_.energy && member.timed) record_energy(member);
+    if (options_.energy && member.timed) {
+      record_energy(member);
+    } else {
+      row["energy_reason"] = "not asked for (--energy)";
+    }
   }
 
   void record_rates(Member& member, const Work& work) {
@@ -308,12 +313,12 @@ class Session {
 
   void record_energy(Member& member) {
     MeasuredCall& call = *member.call;
-    const EnergyReading reading = measure_energy([&] {
-      call.begin_visit();
-      call.sample(member.record.row["batch"]);
-      call.end_visit();
-    }, member.record.row["batch"]);
+    const std::int64_t batch = member.record.row["calls_per_sample"];
+    call.begin_visit();
+    const EnergyReading reading = measure_energy([&] { call.sample(batch); }, batch);
+    call.end_visit();
     member.record.row["energy_j"] = number(reading.joules_per_call);
+    member.record.row["energy_idle_w"] = number(reading.idle_watts);
     member.record.row["energy_reason"] = reading.reason;
   }
 

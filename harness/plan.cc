@@ -38,7 +38,7 @@ struct FileTensor {
 class FileTensors {
  public:
   const FileTensor& get(const std::string& file, const std::string& tensor) {
-    const std::string path = file + ":" + tensor;
+    const std::string path = file + ":/" + tensor;
     auto found = cache_.find(path);
     if (found == cache_.end()) {
       FileTensor entry{read_tensors(path), ""};
@@ -109,7 +109,11 @@ class Expander {
     chosen_ = chosen_variants(sweep);
     for (const ShapeRow& row : sweep.shapes) {
       Problem problem(*sweep.op);
-      for (const Axis& size : row.sizes) problem.set_text(size.key, size.values.front());
+      settings_.clear();
+      for (const Axis& size : row.sizes) {
+        problem.set_text(size.key, size.values.front());
+        settings_.emplace_back(size.key, size.values.front());
+      }
       expand_axis(sweep, row, problem, 0);
     }
   }
@@ -120,7 +124,9 @@ class Expander {
       for (const std::string& value : sweep.axes[axis].values) {
         Problem next = problem;
         next.set_text(sweep.axes[axis].key, value);
+        settings_.emplace_back(sweep.axes[axis].key, value);
         expand_axis(sweep, row, next, axis + 1);
+        settings_.pop_back();
       }
       return;
     }
@@ -142,10 +148,8 @@ class Expander {
       source.tensor = tensor;
       const FileTensor& entry = files_.get(sweep.file, tensor);
       source.content = entry.content;
-      TensorMap inputs = entry.inputs;
       try {
-        problem.op().narrow(problem, inputs);
-        problem.op().adopt(problem, inputs);
+        take_sizes(problem, entry.inputs, settings_);
       } catch (const InputError& error) {
         throw InputError(
             fmt::format("{}: {}:{}: {}", sweep.where, sweep.file, tensor, error.what()));
@@ -206,6 +210,7 @@ class Expander {
   const PlanOptions& options_;
   std::regex filter_;
   std::vector<const Variant*> chosen_;
+  std::vector<std::pair<std::string, std::string>> settings_;  ///< of the problem being expanded
   std::vector<Candidate> found_;
   std::unordered_set<std::string> seen_;
   FileTensors files_;
