@@ -1,0 +1,85 @@
+// Every variant of sparse on the op's own battery, and on problems large enough to block.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "harness/check_battery.h"
+#include "harness/checker.h"
+#include "harness/registry.h"
+#include "reference/sparse.h"
+
+namespace pareto {
+namespace {
+
+Problem make(const std::string& settings) {
+  Problem problem(find_op("sparse"));
+  std::size_t begin = 0;
+  while (begin < settings.size()) {
+    const std::size_t end = std::min(settings.find(' ', begin), settings.size());
+    const std::string pair = settings.substr(begin, end - begin);
+    problem.set_text(pair.substr(0, pair.find('=')), pair.substr(pair.find('=') + 1));
+    begin = end + 1;
+  }
+  problem.op().complete(problem);
+  return problem;
+}
+
+std::vector<const Variant*> runnable(const Problem& problem) {
+  std::vector<const Variant*> found;
+  for (const Variant* variant : variants()) {
+    if (variant->op == "sparse" && !variant->baseline && variant->needs_cuda == 0 &&
+        missing_here(*variant).empty() && refusal(*variant, problem).empty()) {
+      found.push_back(variant);
+    }
+  }
+  return found;
+}
+
+void expect_pass(const Variant& variant, const Problem& problem, bool battery) {
+  ThreadPool pool(2);
+  CheckOptions options;
+  options.battery = battery;
+  options.mutants = false;  // tests/reference/sparse_test.cc has them
+  options.pool_sizes = battery ? std::vector<int>{1, 3} : std::vector<int>{};
+  if (!battery) options.own.push_back(own_input(problem, Draw{}));
+  const CheckReport report = check_variant(variant, problem, pool, options);
+  EXPECT_EQ(report.status, CheckStatus::kPass)
+      << full_name(variant) << " " << problem.text() << ": " << report.message;
+  EXPECT_LE(report.rms_ratio, 1.0) << full_name(variant) << " " << problem.text();
+}
+
+class SparseVariants : public testing::TestWithParam<std::string> {};
+
+TEST_P(SparseVariants, PassTheBattery) {
+  for (const char* options :
+       {"dtype=fp32", "dtype=bf16 bias=present activation=gelu out_dtype=bf16",
+        "dtype=fp16 bias=present activation=relu out_dtype=fp16"}) {
+    const Problem problem = make("format=" + GetParam() + " " + options);
+    for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, true);
+  }
+}
+
+TEST_P(SparseVariants, PassOnLargerProblems) {
+  for (const char* options : {"M=1 N=1000 K=1537 dtype=bf16", "M=16 N=515 K=2048 dtype=fp32",
+                              "M=150 N=260 K=700 dtype=fp16 bias=present activation=silu"}) {
+    const Problem problem = make("sparsity=0.5 format=" + GetParam() + " " + options);
+    for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, SparseVariants,
+                         testing::Values("csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4",
+                                         "bitmap", "skip_x", "lowrank"),
+                         [](const auto& info) { return "format_" + info.param; });
+
+TEST(SparseScalar, DeclinesNothing) {
+  const Variant& scalar = find_variant(find_op("sparse"), "scalar");
+  for (const char* options :
+       {"M=0 N=3 K=5", "format=skip_x sparsity=0.5", "format=lowrank method=svd N=8 K=8 rank=2",
+        "method=nm n=1 m=3", "method=soft_threshold theta=0.1 activation=tanh"}) {
+    EXPECT_EQ(refusal(scalar, make(options)), "") << options;
+  }
+}
+
+}  // namespace
+}  // namespace pareto
