@@ -172,6 +172,10 @@ def roofline(cases, keys, title):
     return figure
 
 
+# The widest unit of each kind of arithmetic; narrower ones would crowd the figure.
+COMPUTE_CEILINGS = ("fma_fp32", "dot_bf16", "vnni_int8", "amx_bf16", "amx_int8")
+
+
 def draw_ceilings(axes, rows):
     """Slanted lines: measured bandwidths; flat ones: measured rates of the compute units."""
     ceilings = rows.attrs.get("ceilings") or {}
@@ -180,9 +184,7 @@ def draw_ceilings(axes, rows):
     flat = {}
     for name, rates in ceilings.items():
         rate = rates.get(threads)
-        if rate is None or name.endswith(("_l1", "_8streams")) or name.startswith("copy"):
-            continue
-        if not name.startswith("read_"):
+        if rate is not None and name in COMPUTE_CEILINGS:
             flat[name] = rate
     top = max(flat.values(), default=np.inf)
     for name in ("read_dram", "read_l2"):
@@ -224,8 +226,8 @@ def bars(cases, keys, title):
             axes.plot(ends, [position, position], color="black", linewidth=0.8)
     axes.axvline(1, color="black", linewidth=0.6)
     axes.set_yticks(y, names, fontsize=6)
-    what = "the fastest baseline" if not baselines.empty else "the fastest variant"
-    axes.set_xlabel(f"speed relative to {what}")
+    what = "fastest baseline" if not baselines.empty else "fastest variant"
+    axes.set_xlabel(f"relative speed ({what} = 1)")
     first = rows.iloc[0]
     axes.set_title(f"{first['op']}, {problem(first)}", fontsize=6.5)
     axes.grid(axis="y", visible=False)

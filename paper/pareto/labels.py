@@ -1,5 +1,7 @@
 """What people read instead of column names, and how rows are named."""
 
+import pandas as pd
+
 LABELS = {
     "time_median_s": "time per call (s)",
     "total_rel_fro": "total error, relative Frobenius",
@@ -38,9 +40,7 @@ def problem(row, varying=None):
     parts = []
     for column in SIZES:
         value = row.get(column)
-        if column == varying or value is None or value != value:
-            continue
-        if column not in ("sparsity",) and float(value) < 0:
+        if column == varying or value is None or pd.isna(value):
             continue
         parts.append(f"{column}={value:g}")
     return " ".join(parts)

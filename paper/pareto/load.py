@@ -1,4 +1,4 @@
-"""Result files as pandas tables; results/README.md explains the columns."""
+"""Reads the result files of `pareto merge` into pandas."""
 
 import json
 
@@ -7,98 +7,95 @@ import numpy as np
 import pandas as pd
 
 SCHEMA_VERSION = 1
-MISSING_INTEGER = -9223372036854775806
-MISSING_BOOL = -127
 
 
-def open_result(path):
-    """The HDF5 file; ValueError if it is no result file of this schema version."""
-    file = h5py.File(path, "r", locking=False)
+def _column(dataset):
+    """One column; missing integers and booleans become <NA>."""
+    values = dataset[()]
+    if values.dtype == object or values.dtype.kind == "S":
+        return pd.Series([v.decode("utf-8") if isinstance(v, bytes) else v for v in values])
+    if values.dtype.kind not in "iu":
+        return pd.Series(values)
+    boolean = values.dtype.itemsize == 1
+    series = pd.Series(values.astype("int64"), dtype="Int64")
+    if "_FillValue" in dataset.attrs:
+        series[series == int(np.ravel(dataset.attrs["_FillValue"])[0])] = pd.NA
+    return series.astype("boolean") if boolean else series
+
+
+def _text(value):
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _open(path):
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path}: not a result file: {error}") from error
     version = file.attrs.get("schema_version")
     if version is None or "run" not in file:
         file.close()
-        raise ValueError(f"{path}: not a result file; merge case files first (pareto merge)")
-    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path}: not a result file of pareto merge")
+    if int(np.ravel(version)[0]) != SCHEMA_VERSION:
         file.close()
-        raise ValueError(f"{path}: schema version {version}; this package reads {SCHEMA_VERSION}")
+        raise ValueError(
+            f"{path}: schema version {int(np.ravel(version)[0])}; "
+            f"this package reads {SCHEMA_VERSION}"
+        )
     return file
 
 
-def is_column(name):
-    """True for a dataset over the dimension `run`."""
-    if name in ("run", "sample", "provenance", "row_size"):
-        return False
-    return name == "provenance_index" or not name.startswith(("sample_", "provenance_"))
-
-
-def column(dataset):
-    """Values with pandas' own marks for what is missing.
-
-    Integers with gaps become floats with NaN, booleans with gaps nullable booleans.
-    """
-    if h5py.check_string_dtype(dataset.dtype) is not None:
-        return dataset.asstr()[()]
-    values = dataset[()]
-    if values.dtype == np.int8:
-        gaps = values == MISSING_BOOL
-        flags = pd.array(values == 1, dtype="boolean")
-        flags[gaps] = pd.NA
-        return flags if gaps.any() else np.asarray(values == 1)
-    if values.dtype == np.int64:
-        gaps = values == MISSING_INTEGER
-        return np.where(gaps, np.nan, values) if gaps.any() else values
-    return values
-
-
-def texts(file, section):
-    """The distinct texts of a provenance section, in the order of the file."""
-    name = f"provenance_{section}"
-    if name not in file:
-        return []
-    return list(dict.fromkeys(text for text in file[name].asstr()[()] if text))
-
-
-def ceilings(file):
-    """{"fma_fp32": {threads: operations or bytes per second}} of the file's first run.
-
-    A machine measures them anew in every run; figures show one set of lines.
-    """
-    found = texts(file, "ceilings")
-    if not found:
-        return {}
-    return {
-        name: {int(threads): entry["rate"] for threads, entry in by_threads.items()}
-        for name, by_threads in json.loads(found[0]).items()
-    }
-
-
 def load(path):
-    """One row per case and machine, one column per column of the file.
+    """One row per case, one column per dataset of dimension `run`.
 
-    `attrs` holds `experiments` (TOML texts), `ceilings`, `machines` and `builds` (JSON, decoded).
+    `attrs["ceilings"]` of the table is {name: {threads: rate}} of the first machine in the file,
+    `attrs["experiments"]` the experiments' TOML texts.
     """
-    with open_result(path) as file:
-        # Creation order is the order of the table of columns.
-        names = [name for name in file if is_column(name)]
-        table = pd.DataFrame({name: column(file[name]) for name in names})
-        table.attrs["experiments"] = texts(file, "experiment")
-        table.attrs["ceilings"] = ceilings(file)
-        table.attrs["machines"] = [json.loads(text) for text in texts(file, "machine")]
-        table.attrs["builds"] = [json.loads(text) for text in texts(file, "build")]
+    with _open(path) as file:
+        runs = len(file["run"])
+        columns = {
+            name: _column(dataset)
+            for name, dataset in file.items()
+            if isinstance(dataset, h5py.Dataset)
+            and dataset.shape == (runs,)
+            and name not in ("run", "sample", "provenance")
+        }
+        table = pd.DataFrame(columns)
+        table.attrs["ceilings"] = _ceilings(file)
+        table.attrs["experiments"] = _texts(file, "provenance_experiment")
     return table
 
 
 def load_samples(path):
-    """One row per stored sample: case, variant, time_s, calls, block, round, process, start_s."""
-    with open_result(path) as file:
+    """One row per sample: case, seconds per call, block, round and process."""
+    with _open(path) as file:
+        cases = [_text(v) for v in file["case"][()]]
         sizes = file["row_size"][()]
-        samples = {
-            name.removeprefix("sample_"): file[name][()]
-            for name in file
-            if name.startswith("sample_")
+        return pd.DataFrame(
+            {
+                "case": np.repeat(cases, sizes),
+                "time_s": file["sample_time_s"][()],
+                "block": file["sample_block"][()],
+                "round": file["sample_round"][()],
+                "process": file["sample_process"][()],
+            }
+        )
+
+
+def _texts(file, name):
+    if name not in file:
+        return []
+    return [text for text in (_text(v) for v in file[name][()]) if text]
+
+
+def _ceilings(file):
+    for text in _texts(file, "provenance_ceilings"):
+        return {
+            name: {int(threads): _rate(entry) for threads, entry in by_threads.items()}
+            for name, by_threads in json.loads(text).items()
         }
-        words = {
-            name: np.repeat(file[name].asstr()[()], sizes)
-            for name in ("case", "variant", "group_run")
-        }
-    return pd.DataFrame(words | samples)
+    return {}
+
+
+def _rate(entry):
+    return entry["rate"] if isinstance(entry, dict) else entry
