@@ -10,7 +10,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "harness/affinity.h"
 #include "harness/errors.h"
+#include "harness/machine.h"
 #include "harness/registry.h"
 
 namespace pareto {
@@ -107,6 +109,9 @@ std::vector<Variant> plugin_variants() {
 }
 
 void open_plugin(const std::string& path) {
+  // Runtimes such as OpenMP's look at what they may run on, and some make their threads, while they
+  // are loaded: a pinned caller must not put them on its one core.
+  const AffinityScope affinity(this_machine().cores, true);
   // Never closed: its thread pools and registered functions live as long as the program.
   if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
     throw CannotRunError(fmt::format("plug-in {}: {}", path, dlerror()));

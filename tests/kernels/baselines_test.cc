@@ -1,0 +1,80 @@
+// Baselines of plug-ins against the reference. Other people's code is reported on elsewhere; what
+// is tested here is ours: that operands reach the library as it wants them, and results come back.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "harness/check_battery.h"
+#include "harness/machine.h"
+#include "harness/registry.h"
+
+namespace pareto {
+namespace {
+
+constexpr double kTimeoutS = 300;
+
+/// One baseline on one problem: "qgemm/openblas_fp32" and "M=5 N=7 …" as name=value words.
+struct BaselineCase {
+  std::string variant;
+  std::vector<std::pair<std::string, std::string>> settings;
+};
+
+std::string name_of_case(const testing::TestParamInfo<BaselineCase>& info) {
+  std::string name = info.param.variant;
+  for (const auto& [key, value] : info.param.settings) name += "_" + key + "_" + value;
+  for (char& c : name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  }
+  return name;
+}
+
+class Baseline : public testing::TestWithParam<BaselineCase> {};
+
+TEST_P(Baseline, AgreesWithTheReference) {
+  const BaselineCase& subject = GetParam();
+  const std::string op_name = subject.variant.substr(0, subject.variant.find('/'));
+  const Op& op = find_op(op_name);
+  const Variant* found = nullptr;
+  for (const Variant* variant : variants()) {
+    if (full_name(*variant) == subject.variant) found = variant;
+  }
+  if (found == nullptr) GTEST_SKIP() << subject.variant << ": its plug-in was not built";
+  const std::string missing = missing_here(*found);
+  if (!missing.empty()) GTEST_SKIP() << missing;
+
+  Problem problem(op);
+  for (const auto& [key, value] : subject.settings) problem.set_text(key, value);
+  op.complete(problem);
+  ASSERT_EQ(refusal(*found, problem), "");
+  CheckOptions options;
+  options.mutants = false;  // the battery's own trust is tested with our variants
+  const CheckReport report =
+      check_isolated(*found, problem, this_machine().cores, options, kTimeoutS);
+  EXPECT_EQ(report.status, CheckStatus::kPass)
+      << problem.text() << "\n[" << report.check << "] " << report.message;
+  std::size_t checked = 0;
+  for (const InputReport& input : report.inputs) checked += input.skipped.empty() ? 1 : 0;
+  EXPECT_GT(checked, report.inputs.size() / 2) << "most inputs were skipped";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    OpenBlas, Baseline,
+    testing::Values(BaselineCase{"qgemm/openblas_fp32", {{"scheme", "fp32"}}},
+                    BaselineCase{"qgemm/openblas_fp32",
+                                 {{"scheme", "fp32"}, {"bias", "present"}, {"activation", "relu"}}},
+                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w8a8"}}},
+                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w8a8_static"}}},
+                    BaselineCase{"qgemm/openblas_dequant",
+                                 {{"scheme", "w4a16_g128"}, {"dtype", "fp16"}}},
+                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "q4_k"}}},
+                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "nvfp4"}}},
+                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "fp8_e4m3"}}},
+                    BaselineCase{"sparse/openblas_dense", {{"format", "csr"}}},
+                    BaselineCase{"sparse/openblas_dense",
+                                 {{"format", "2to4"}, {"dtype", "bf16"}, {"bias", "present"}}},
+                    BaselineCase{"sparse/openblas_dense",
+                                 {{"format", "bsr16"}, {"dtype", "fp16"}}}),
+    name_of_case);
+
+}  // namespace
+}  // namespace pareto
