@@ -83,53 +83,62 @@ void gather(const AttentionKv& kv, std::int64_t key, std::int64_t width,
   }
 }
 
+// Σ e·w and Σ (e·w)²
+void add_weighted(const Lanes e, double w, Lanes& __restrict first, Lanes& __restrict second) {
+  for (int c = 0; c < kColumns; ++c) {
+    first[c] += e[c] * w;
+    second[c] += e[c] * w * (e[c] * w);
+  }
+}
+
 // First pass: the output, and the sums that do not need it.
 void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
                 std::span<const std::int64_t> columns, ColumnSums& sums) {
   Lanes v{};
+  Lanes size{};
+  Lanes o{};
   for (std::size_t at = 0; at < row.key.size(); ++at) {
     gather(kv, row.key[at], width, columns, v);
     const double p = row.p[at];
+    bool finite = true;
+    for (int c = 0; c < kColumns; ++c) {
+      finite = finite && std::isfinite(v[c]);
+      size[c] = std::abs(v[c]);
+      o[c] += p * v[c];
+    }
+    add_weighted(size, p, sums.term[kTermA], sums.term[kTermC2]);
+    add_weighted(size, 1 / row.l, sums.term[kTermV], sums.term[kTermV2]);
+    if (finite) continue;
     for (int c = 0; c < kColumns; ++c) {
       if (!std::isfinite(v[c])) (weighs(row, at) ? sums.non_finite : sums.open)[c] = true;
-      const double size = std::abs(v[c]);
-      sums.term[kTermValue][c] += p * v[c];
-      sums.term[kTermA][c] += p * size;
-      sums.term[kTermC2][c] += p * size * (p * size);
-      sums.term[kTermV][c] += size / row.l;
-      sums.term[kTermV2][c] += size / row.l * (size / row.l);
     }
   }
+  sums.term[kTermValue] = o;
 }
 
-void add_deviation(ColumnSums& sums, int c, double e, double x, double y, double t) {
-  sums.term[kTermD][c] += e;
-  sums.term[kTermB][c] += e * x;
-  sums.term[kTermE][c] += e * y;
-  sums.term[kTermG][c] += e * t;
-  sums.term[kTermF][c] += e * e;
-  sums.term[kTermB2][c] += e * x * (e * x);
-  sums.term[kTermE2][c] += e * y * (e * y);
-  sums.term[kTermG2][c] += e * t * (e * t);
+// e = p|v − o| of one key.
+void add_deviation(ColumnSums& sums, const Lanes& e, double x, double y, double t) {
+  add_weighted(e, 1, sums.term[kTermD], sums.term[kTermF]);
+  add_weighted(e, x, sums.term[kTermB], sums.term[kTermB2]);
+  add_weighted(e, y, sums.term[kTermE], sums.term[kTermE2]);
+  if (t != 0) add_weighted(e, t, sums.term[kTermG], sums.term[kTermG2]);
 }
 
 // Second pass: the deviations |v − o|, weighted.
 void sum_deviations(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
                     std::span<const std::int64_t> columns, ColumnSums& sums) {
   Lanes v{};
+  Lanes e{};
   const Lanes o = sums.term[kTermValue];
   for (std::size_t at = 0; at < row.key.size(); ++at) {
     if (!weighs(row, at)) continue;
     gather(kv, row.key[at], width, columns, v);
-    const double y = logit_size(row, at);
-    for (int c = 0; c < kColumns; ++c) {
-      add_deviation(sums, c, row.p[at] * std::abs(v[c] - o[c]), row.x[at], y, row.t[at]);
-    }
+    for (int c = 0; c < kColumns; ++c) e[c] = row.p[at] * std::abs(v[c] - o[c]);
+    add_deviation(sums, e, row.x[at], logit_size(row, at), row.t[at]);
   }
   if (row.sink_p == 0) return;
-  for (int c = 0; c < kColumns; ++c) {
-    add_deviation(sums, c, row.sink_p * std::abs(o[c]), 0, sink_size(row), 0);
-  }
+  for (int c = 0; c < kColumns; ++c) e[c] = row.sink_p * std::abs(o[c]);
+  add_deviation(sums, e, 0, sink_size(row), 0);
 }
 
 struct RowSums {

@@ -3,26 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <sstream>
 
 #include "harness/check_battery.h"
 #include "harness/registry.h"
 #include "kernels/attention/exp_portable.h"
 #include "kernels/attention/operand_rows.h"
+#include "tests/reference/attention_problems.h"
 
 namespace pareto {
 namespace {
-
-Problem problem_of(const std::string& settings) {
-  Problem problem(find_op("attention"));
-  std::istringstream words(settings);
-  for (std::string word; words >> word;) {
-    const std::size_t equals = word.find('=');
-    problem.set_text(word.substr(0, equals), word.substr(equals + 1));
-  }
-  problem.op().complete(problem);
-  return problem;
-}
 
 const char* const kOptions[] = {
     "head_dim=64",
@@ -59,7 +48,7 @@ const char* const kOptions[] = {
 class ScalarAttention : public testing::TestWithParam<const char*> {};
 
 TEST_P(ScalarAttention, PassesTheBattery) {
-  const Problem like = problem_of(GetParam());
+  const Problem like = attention_problem(GetParam());
   const Variant& variant = find_variant(like.op(), "scalar");
   EXPECT_EQ(refusal(variant, like), "");
   ThreadPool pool(1);

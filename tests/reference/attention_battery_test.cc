@@ -3,22 +3,11 @@
 
 #include "harness/checker.h"
 #include "harness/mutant_trust.h"
-#include "harness/registry.h"
 #include "tests/reference/attention_emulation.h"
+#include "tests/reference/attention_problems.h"
 
 namespace pareto {
 namespace {
-
-Problem problem_of(const std::string& settings) {
-  Problem problem(find_op("attention"));
-  std::istringstream words(settings);
-  for (std::string word; words >> word;) {
-    const std::size_t equals = word.find('=');
-    problem.set_text(word.substr(0, equals), word.substr(equals + 1));
-  }
-  problem.op().complete(problem);
-  return problem;
-}
 
 // Every option at least once, many together.
 const char* const kOptions[] = {
@@ -75,26 +64,26 @@ std::string check_of(const BatteryInput& input, const EmulatedKernel& kernel) {
 }
 
 TEST_P(AttentionBattery, AcceptsFp32OnlineSoftmax) {
-  const Problem like = problem_of(GetParam());
+  const Problem like = attention_problem(GetParam());
   for (const BatteryInput& input : like.op().battery(like)) {
     EXPECT_EQ(check_of(input, {}), "") << input.name;
   }
 }
 
 TEST_P(AttentionBattery, AcceptsBf16Weights) {
-  const Problem like = problem_of(GetParam());
+  const Problem like = attention_problem(GetParam());
   for (const BatteryInput& input : like.op().battery(like)) {
     EXPECT_EQ(check_of(input, {.block = 48, .bf16_p = true}), "") << input.name;
   }
 }
 
 TEST_P(AttentionBattery, RejectsEveryMutant) {
-  const Problem like = problem_of(GetParam());
+  const Problem like = attention_problem(GetParam());
   EXPECT_EQ(mutant_trust(like, EmulatedKernel{}.arithmetic(), 1).survivors(), "");
 }
 
 TEST_P(AttentionBattery, RejectsEveryMutantUnderBf16Weights) {
-  const Problem like = problem_of(GetParam());
+  const Problem like = attention_problem(GetParam());
   EXPECT_EQ(mutant_trust(like, EmulatedKernel{.bf16_p = true}.arithmetic(), 1).survivors(), "");
 }
 
@@ -102,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(Options, AttentionBattery, testing::ValuesIn(kOptions),
                          [](const auto& info) { return std::to_string(info.index); });
 
 TEST(AttentionBatteryTest, RejectsABf16AccumulatorEvenWithBf16Weights) {
-  const Problem like = problem_of("dtype=bf16 head_dim=64");
+  const Problem like = attention_problem("dtype=bf16 head_dim=64");
   bool rejected = false;
   for (const BatteryInput& input : like.op().battery(like)) {
     rejected = rejected || !check_of(input, {.bf16_p = true, .bf16_accumulator = true}).empty();
