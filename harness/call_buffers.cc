@@ -83,6 +83,22 @@ Outputs CallBuffers::copy_outputs() const {
   return copies;
 }
 
+// One address space can show the same page twice: then a byte written to the one is seen in the
+// other.
+std::string CallBuffers::output_aliasing(const GuardedBuffer& operand) const {
+  for (const GuardedBuffer& output : output_) {
+    if (output.view().bytes() == 0) continue;
+    volatile std::byte& probe = *output.view().data;
+    const std::byte before = probe;
+    const std::uint64_t hash = operand.content_hash();
+    probe = ~before;
+    const bool seen = operand.content_hash() != hash;
+    probe = before;
+    if (seen) return output.label();
+  }
+  return "";
+}
+
 std::string CallBuffers::damage() const {
   for (const GuardedBuffer& output : output_) {
     if (std::string broken = output.damage(); !broken.empty()) return "guard: " + broken;
@@ -92,7 +108,9 @@ std::string CallBuffers::damage() const {
     if (!buffer.view().present()) continue;
     if (std::string broken = buffer.damage(); !broken.empty()) return "guard: " + broken;
     if (buffer.content_hash() != hash_[slot]) {
-      return "operands: " + buffer.label() + " was changed in place";
+      const std::string alias = output_aliasing(buffer);
+      return alias.empty() ? fmt::format("operands: {} was changed in place", buffer.label())
+                           : fmt::format("operands: {} is aliased to {}", alias, buffer.label());
     }
   }
   return "";

@@ -41,6 +41,7 @@ class CallBuffers {
 
  private:
   void refresh_views();
+  [[nodiscard]] std::string output_aliasing(const GuardedBuffer& operand) const;
   std::vector<bool> outlives_;
   bool keeps_operands_ = false;
   std::vector<GuardedBuffer> operand_;

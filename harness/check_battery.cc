@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <random>
 #include <utility>
 
 #include "harness/check_input.h"
@@ -50,6 +51,34 @@ InputCase from_own(const CheckInput& input, const Problem& problem, std::uint64_
   return ready;
 }
 
+/// Inputs of the battery at other sizes, drawn by the seed: nobody can have them by heart. Only
+/// plain ones, since plants need their places.
+std::vector<BatteryInput> surprises(const std::vector<BatteryInput>& battery, std::uint64_t seed) {
+  constexpr int kSurprises = 2;
+  constexpr int kAttempts = 16;
+  std::vector<BatteryInput> found;
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < kAttempts && static_cast<int>(found.size()) < kSurprises; ++i) {
+    BatteryInput input = battery[random() % battery.size()];
+    if (input.exact || input.draw.distribution != "normal") continue;
+    for (const Key& key : input.problem.op().keys()) {
+      if (key.kind != KeyKind::kSize) continue;
+      const std::int64_t size = input.problem.size(key.name);
+      const auto span = static_cast<std::uint64_t>(std::min<std::int64_t>(size, 64));
+      if (size > 2) input.problem.set(key.name, size + static_cast<std::int64_t>(random() % span));
+    }
+    try {
+      input.problem.op().complete(input.problem);
+    } catch (const Error&) {
+      continue;  // these sizes do not go together
+    }
+    input.draw.seed += seed;
+    input.name = "surprise " + input.name;
+    found.push_back(std::move(input));
+  }
+  return found;
+}
+
 /// The caller's team and teams of other sizes, made once per check.
 class Teams {
  public:
@@ -82,23 +111,40 @@ class Checking {
         teams_(pool, options.battery ? options.pool_sizes : std::vector<int>{}) {}
 
   CheckReport run() {
-    if (options_.battery) {
-      for (const BatteryInput& input : problem_.op().battery(problem_)) {
-        if (!failed()) check(input);
-      }
-    }
+    if (options_.battery) check_battery();
     for (const CheckInput& input : options_.own) {
-      if (!failed()) {
-        check(
-            input.name, [&] { return from_own(input, problem_, options_.seed, threads_); },
-            teams_.own());
-      }
+      if (!failed()) check_own(input);
     }
     conclude();
     return std::move(report_);
   }
 
  private:
+  void check_battery() {
+    const std::vector<BatteryInput> battery = problem_.op().battery(problem_);
+    for (const BatteryInput& input : battery) {
+      if (!failed()) check(input);
+    }
+    for (const BatteryInput& input : surprises(battery, options_.seed)) {
+      if (!failed()) check(input);
+    }
+  }
+
+  void check_own(const CheckInput& input) {
+    const bool right_before = passed_any();
+    check(
+        input.name, [&] { return from_own(input, problem_, options_.seed, threads_); },
+        teams_.own());
+    if (failed() && right_before) {
+      report_.message += "; the battery's shapes are right: answers recognised by shape?";
+    }
+  }
+
+  [[nodiscard]] bool passed_any() const {
+    return std::any_of(report_.inputs.begin(), report_.inputs.end(),
+                       [](const InputReport& input) { return input.skipped.empty(); });
+  }
+
   [[nodiscard]] bool failed() const { return report_.status == CheckStatus::kFail; }
 
   void fail(const std::string& input, const std::string& check, const std::string& message) {
@@ -157,9 +203,7 @@ class Checking {
 
   void conclude() {
     if (failed()) return;
-    const bool any = std::any_of(report_.inputs.begin(), report_.inputs.end(),
-                                 [](const InputReport& input) { return input.skipped.empty(); });
-    if (!any) {
+    if (!passed_any()) {
       report_.message = report_.inputs.empty()
                             ? full_name(variant_) + ": the op has no input to check it with"
                             : fmt::format("{}: takes no input of the battery: {}",
