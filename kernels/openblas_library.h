@@ -58,9 +58,10 @@ class OpenBlas {
  private:
   OpenBlas() {
     // Debian's 0.3.21 takes its AVX2 core on CPUs with AVX-512 that it does not know: half the
-    // speed on Zen 5. A core that the user asks for stays.
+    // speed on Zen 5. Overwritten, since images carry that very core in their environment, meant
+    // for somebody else's programs.
     if ((isa_here() & static_cast<IsaSet>(Isa::kAvx512)) != 0) {
-      setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+      setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
     }
     // It makes its threads while loading, and they inherit where the caller may run.
     const AffinityScope affinity(this_machine().cores, true);
