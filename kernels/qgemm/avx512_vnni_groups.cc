@@ -71,16 +71,16 @@ struct Format {
 };
 
 Format format_of(WKind kind) {
-  using Q8 = ByteGroups<32>;
-  using Q4 = NibbleGroups<32>;
-  using Int4 = NibbleGroups<128>;
+  using Q8 = PlainGroupsAvx512<32, false>;
+  using Q4 = PlainGroupsAvx512<32, true>;
+  using Int4 = PlainGroupsAvx512<128, true>;
   switch (kind) {
     case WKind::kQ8Block:
       return {&group_tile_set<Q8>, &pack_groups<Q8>, 128, 32};
     case WKind::kQ4Block:
       return {&group_tile_set<Q4>, &pack_groups<Q4>, 8, 32};
     case WKind::kQ4kBlock:
-      return {&group_tile_set<Q4kGroups>, &pack_groups<Q4kGroups>, 0, kQ4kBlock};
+      return {&group_tile_set<Q4kGroupsAvx512>, &pack_groups<Q4kGroupsAvx512>, 0, kQ4kBlock};
     default:
       return {&group_tile_set<Int4>, &pack_groups<Int4>, 8, 128};
   }

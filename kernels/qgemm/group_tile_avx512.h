@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/qgemm/group_formats.h"
 #include "kernels/qgemm/tile_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
 
@@ -26,52 +27,22 @@ inline constexpr int kGroupTileRows = 6;
 /// Dwords that follow a group in a strip, per row.
 inline constexpr int kGroupExtraDwords = 2;
 
-/// Bytes: a step is one group of kGroup codes plus 128 and 32 fp16 scales.
-template <int kGroup>
-struct ByteGroups {
+/// A step is one group with fp16 scales; codes are raised to be unsigned.
+template <int kGroupSize, bool kNibble>
+struct PlainGroupsAvx512 : PlainGroups<kGroupSize, kNibble, 4> {
+  using Base = PlainGroups<kGroupSize, kNibble, 4>;
   static constexpr int kMaxRows = kGroupTileRows;
-  static constexpr int kDwords = kGroup / 4;
-  static constexpr int kSubGroups = 1;
-  static constexpr bool kNibbles = false;
-  static constexpr bool kMinima = false;
-  static constexpr int kCodeBytes = kDwords * 128;
-  static constexpr int kStepBytes = kCodeBytes + 64;
+  static constexpr int kDwords = kGroupSize / 4;
   static __m512 scale(const std::byte* step, int /*sub*/, int half) {
     return _mm512_cvtph_ps(
-        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + kCodeBytes + half * 32)));
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + Base::kCodeBytes + half * 32)));
   }
 };
 
-/// Nibbles: the even dword of a pair low, the odd one high; codes plus 8, 32 fp16 scales.
-template <int kGroup>
-struct NibbleGroups {
-  static constexpr int kMaxRows = kGroupTileRows;
-  static constexpr int kDwords = kGroup / 4;
-  static constexpr int kSubGroups = 1;
-  static constexpr bool kNibbles = true;
-  static constexpr bool kMinima = false;
-  static constexpr int kCodeBytes = kDwords * 64;
-  static constexpr int kStepBytes = kCodeBytes + 64;
-  static __m512 scale(const std::byte* step, int /*sub*/, int half) {
-    return _mm512_cvtph_ps(
-        _mm256_load_si256(reinterpret_cast<const __m256i*>(step + kCodeBytes + half * 32)));
-  }
-};
-
-/// q4_k: a step is a super-block of 8 groups of 32 nibbles, then u8 sc[8][32], u8 mn[8][32], fp16
-/// d[32], fp16 dmin[32].
-struct Q4kGroups {
+/// A step is a super-block of q4_k.
+struct Q4kGroupsAvx512 : Q4kGroups<4> {
   static constexpr int kMaxRows = 5;
-  static constexpr int kDwords = 8;
-  static constexpr int kSubGroups = 8;
-  static constexpr bool kNibbles = true;
-  static constexpr bool kMinima = true;
-  static constexpr int kCodeBytes = kDwords * 64;  // of one group
-  static constexpr int kScaleAt = kSubGroups * kCodeBytes;
-  static constexpr int kMinimumAt = kScaleAt + kSubGroups * 32;
-  static constexpr int kDAt = kMinimumAt + kSubGroups * 32;
-  static constexpr int kDMinAt = kDAt + 64;
-  static constexpr int kStepBytes = kDMinAt + 64;
+  static constexpr int kDwords = kGroup / 4;
   static __m512 product(const std::byte* codes, const std::byte* factors) {
     const __m512i code =
         _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(codes)));

@@ -10,6 +10,7 @@
 
 #include "harness/tensor.h"
 #include "harness/thread_pool.h"
+#include "kernels/qgemm/group_formats.h"
 #include "reference/block_q4_k.h"
 #include "reference/number_formats.h"
 #include "reference/qgemm.h"
@@ -28,23 +29,18 @@ struct IntegerRow {
   std::vector<float> offset;
 };
 
-/// Puts the codes of column j, raised by `raise` to be unsigned, into a panel of `Format` (see
-/// group_tile_avx512.h). Codes beyond K stay as they are: x is 0 there.
+/// Puts the codes of column j, raised by `raise`, into a panel of `Format`. Codes beyond K stay 0:
+/// x is 0 there.
 template <typename Format>
 void put_codes(std::span<const std::int32_t> codes, int raise, int j, std::byte* panel) {
-  constexpr std::int64_t kGroup = Format::kDwords * 4;
   for (std::size_t i = 0; i < codes.size(); ++i) {
     const auto k = static_cast<std::int64_t>(i);
-    const std::int64_t g = k / kGroup;
+    const std::int64_t g = k / Format::kGroup;
     std::byte* group = panel + g / Format::kSubGroups * Format::kStepBytes +
                        g % Format::kSubGroups * Format::kCodeBytes;
-    const std::int64_t dword = k % kGroup / 4;
+    const CodePlace place = Format::place(k % Format::kGroup, j);
     const auto code = static_cast<std::byte>(codes[i] + raise);
-    if constexpr (Format::kNibbles) {
-      group[dword / 2 * 128 + j * 4 + k % 4] |= dword % 2 == 0 ? code : code << 4;
-    } else {
-      group[dword * 128 + j * 4 + k % 4] = code;
-    }
+    group[place.byte] |= place.high ? code << 4 : code;
   }
 }
 
