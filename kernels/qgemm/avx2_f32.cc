@@ -51,10 +51,10 @@ class F32Qgemm : public Prepared {
     const Tensor& w = in[kQgemmW];
     const auto same = [](auto value) { return value; };
     if (w.dtype == DType::kF32) {
-      pack_panels(w.as<float>(), p.N, p.K, kAvx2TileColumns, 1, 0.0F, same,
+      pack_panels(w.as<float>(), p.N, p.K, kAvx2TileColumns, 1, p.K, 0.0F, same,
                   reinterpret_cast<float*>(w_.data()));
     } else {
-      pack_panels(w.as<std::uint16_t>(), p.N, p.K, kAvx2TileColumns, 1, std::uint16_t{0}, same,
+      pack_panels(w.as<std::uint16_t>(), p.N, p.K, kAvx2TileColumns, 1, p.K, std::uint16_t{0}, same,
                   reinterpret_cast<std::uint16_t*>(w_.data()));
     }
     if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kAvx2TileColumns);

@@ -43,7 +43,7 @@ class Int8Qgemm : public Prepared {
         amax_(threads) {
     const auto* w = in[kQgemmW].as<std::int8_t>();
     const auto same = [](std::int8_t code) { return code; };
-    pack_panels(w, p.N, p.K, kAvx2TileColumns, 2, std::int8_t{0}, same, w_.data());
+    pack_panels(w, p.N, p.K, kAvx2TileColumns, 2, (p.K + 1) / 2, std::int8_t{0}, same, w_.data());
     if (has_zero()) {
       column_sum_ = AlignedBuffer<std::int32_t>(gemm_.panels() * kAvx2TileColumns);
       for (std::int64_t n = 0; n < p.N; ++n) {

@@ -9,12 +9,11 @@
 
 namespace pareto {
 
-/// panels[⌈N/columns⌉][⌈K/per_step⌉][columns][per_step] from w[N,K] (host, row-major), with `pad`
+/// panels[⌈N/columns⌉][steps][columns][per_step] from w[N,K] (host, row-major), with `pad`
 /// beyond K and N; `convert` maps an element of w to the stored one.
 template <typename Stored, typename Element, typename Convert>
 void pack_panels(const Element* w, std::int64_t N, std::int64_t K, int columns, int per_step,
-                 Stored pad, Convert convert, Stored* panels) {
-  const std::int64_t steps = (K + per_step - 1) / per_step;
+                 std::int64_t steps, Stored pad, Convert convert, Stored* panels) {
   for (std::int64_t n0 = 0; n0 < N; n0 += columns) {
     const auto used = static_cast<int>(std::min<std::int64_t>(columns, N - n0));
     for (std::int64_t step = 0; step < steps; ++step) {

@@ -1,0 +1,24 @@
+// bf16 products with AMX, fp32 sums that flush subnormals.
+//
+// Idea: as amx_int8, with two bf16 per dword.
+// Bottleneck: tile loads from L1 and L2.
+// Layout: tile_amx.h. No measurement: the machine at hand has no AMX; the kernel is checked on the
+// software twin of the tiles.
+#include "kernels/qgemm/amx_bf16.h"
+
+namespace pareto {
+namespace {
+
+const Registration registration{{
+    .op = "qgemm",
+    .name = "amx_bf16",
+    .summary = "2x2 AMX tiles of bf16, both operands pre-tiled",
+    .needs = Isa::kAvx512 | Isa::kAmxBf16,
+    .limits = {{.key = "scheme", .values = {"bf16"}}},
+    .arithmetic = bf16_arithmetic,
+    .prepare = prepare_amx_bf16<AmxNative>,
+    .unit = "amx_bf16",
+}};
+
+}  // namespace
+}  // namespace pareto

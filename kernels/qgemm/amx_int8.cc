@@ -1,0 +1,25 @@
+// int8 products with AMX, one scale per row of x and of W: the w8a8 family and integer operands.
+//
+// Idea: 2 × 2 tiles of 16 × 16 sums; both operands lie as the tile loads read them; scales wait for
+// the epilogue. Quantization and epilogue are those of avx512_vnni.
+// Bottleneck: tile loads from L1 and L2.
+// Layout: tile_amx.h. No measurement: the machine at hand has no AMX; the kernel is checked on the
+// software twin of the tiles.
+#include "kernels/qgemm/amx_int8.h"
+
+namespace pareto {
+namespace {
+
+const Registration registration{{
+    .op = "qgemm",
+    .name = "amx_int8",
+    .summary = "2x2 AMX tiles of s8, both operands pre-tiled; exact int32",
+    .needs = Isa::kAvx512 | Isa::kAmxInt8,
+    .limits = {{.key = "scheme", .values = {"w8a8", "w8a8_tensor", "w8a8_static", "w8a8_asym"}}},
+    .arithmetic = int8_arithmetic,
+    .prepare = prepare_amx_int8<AmxNative>,
+    .unit = "amx_int8",
+}};
+
+}  // namespace
+}  // namespace pareto

@@ -1,0 +1,66 @@
+// Scheme bf16 on a machine with AVX-512: what is common to the kernels that multiply dwords of two
+// bf16.
+#pragma once
+
+#include <cstdint>
+
+#include "harness/variant.h"
+#include "kernels/qgemm/pack_panels.h"
+#include "kernels/qgemm/store_avx512.h"
+#include "kernels/qgemm/tile_gemm.h"
+#include "reference/qgemm.h"
+
+namespace pareto {
+
+/// `Kernel` gives: kPerStep (elements of K), kStepDwords, tile_set(store), and pack(x, K, rows,
+/// steps, strip) from row-major bf16.
+template <typename Kernel>
+class Bf16Qgemm : public Prepared {
+ public:
+  Bf16Qgemm(const QgemmProblem& p, std::span<const Tensor> in, int threads)
+      : p_(p),
+        steps_((p.K + Kernel::kPerStep - 1) / Kernel::kPerStep),
+        gemm_(Kernel::tile_set(&store_f32_avx512), p.M, p.N, steps_, threads),
+        w_(gemm_.panels() * gemm_.panel_bytes()) {
+    const auto same = [](std::uint16_t value) { return value; };
+    pack_panels(in[kQgemmW].as<std::uint16_t>(), p.N, p.K, kStoreColumns, 2,
+                steps_ * Kernel::kStepDwords, std::uint16_t{0}, same,
+                reinterpret_cast<std::uint16_t*>(w_.data()));
+    if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kStoreColumns);
+  }
+
+  void run(const Call& call) override {
+    call.pool.run([&](int thread, int threads) {
+      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
+      for (std::int64_t s = begin; s < end; ++s) {
+        const TileGemm::Strip strip = gemm_.strip(s);
+        Kernel::pack(call.in[kQgemmX].data + strip.row * p_.K * 2, p_.K, strip.rows, steps_,
+                     gemm_.strip_data(s));
+      }
+    });
+    Epilogue epilogue;
+    epilogue.y = call.out[kQgemmY];
+    epilogue.bias = bias_.data();
+    epilogue.activation = p_.activation;
+    gemm_.multiply(w_.data(), epilogue, call.pool);
+  }
+
+  [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }
+
+ private:
+  QgemmProblem p_;
+  std::int64_t steps_;
+  TileGemm gemm_;
+  AlignedBuffer<std::byte> w_;
+  AlignedBuffer<float> bias_;
+};
+
+/// One chain per element is an upper limit: pairs and tiles shorten it.
+inline Arithmetic bf16_arithmetic(const Problem& problem) {
+  Arithmetic a;
+  a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
+  a.flushes_subnormals = true;
+  return a;
+}
+
+}  // namespace pareto
