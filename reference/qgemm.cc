@@ -72,8 +72,10 @@ double w_parameter_bytes(const QgemmProblem& p) {
     case WKind::kS8:
     case WKind::kFp8Row:
       return 4 * rows;
-    case WKind::kFp8Block:
-      return 4 * static_cast<double>((p.N + 127) / 128 * p.w_groups());
+    case WKind::kFp8Block: {
+      const std::int64_t row_blocks = (p.N + 127) / 128;
+      return 4 * static_cast<double>(row_blocks * p.w_groups());
+    }
     case WKind::kInt4:
       return 2 * groups;
     case WKind::kInt4Asym:

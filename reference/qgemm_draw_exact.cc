@@ -29,7 +29,7 @@ int small_integer(std::uint64_t key, std::int64_t i, std::int64_t k, int bound) 
         1 + static_cast<int>(random_below(key, 2 * counter, static_cast<std::uint64_t>(bound)));
     return random_below(key, 2 * counter + 1, 2) == 0 ? magnitude : -magnitude;
   }
-  const auto span = static_cast<std::uint64_t>(2 * bound + 1);
+  const std::uint64_t span = 2 * static_cast<std::uint64_t>(bound) + 1;
   return static_cast<int>(random_below(key, 2 * counter, span)) - bound;
 }
 

@@ -125,7 +125,7 @@ std::vector<Mutant> qgemm_mutants(const Problem& like) {
 
 Outputs mutate_qgemm(std::string_view mutant, const Problem& problem, const Operands& operands) {
   const MutantSpec& spec = spec_of(mutant);
-  Operands copy = operands;
+  Operands copy(operands.begin(), operands.end());  // faults are put in through views
   const std::vector<Tensor> in = qgemm_views(copy);
   const QgemmProblem p = QgemmProblem::from(problem);
   if (spec.operands != nullptr) spec.operands(p, in);

@@ -96,9 +96,10 @@ double w_code(const QgemmProblem& problem, std::span<const Tensor> in, std::int6
       return static_cast<std::int8_t>(row[k]);
     case WKind::kInt4:
       return nibble(row, k) - 8;
-    case WKind::kInt4Asym:
-      return nibble(row, k) -
-             in[kQgemmWZero].as<std::uint8_t>()[n * problem.w_groups() + k / problem.w_group];
+    case WKind::kInt4Asym: {
+      const std::int64_t group = n * problem.w_groups() + k / problem.w_group;
+      return nibble(row, k) - in[kQgemmWZero].as<std::uint8_t>()[group];
+    }
     case WKind::kQ8Block:
       return static_cast<std::int8_t>(row[k / 32 * 34 + 2 + k % 32]);
     case WKind::kQ4Block: {
