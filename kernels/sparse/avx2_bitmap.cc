@@ -1,0 +1,59 @@
+// Bitmap W with AVX2: nonzeros expanded into lanes over rows of W, then dense tiles.
+//
+// Idea: W is read packed, one bit per place and the nonzeros (bitmap_panels.h).
+// Bottleneck: expansion and FMA; reading W when there are few tokens. Zeros are multiplied.
+#include <cstdint>
+
+#include "harness/variant.h"
+#include "kernels/sparse/lanes_avx2.h"
+#include "kernels/sparse/panels.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#include "kernels/sparse/bitmap_panels.h"
+#pragma GCC pop_options
+
+namespace pareto {
+namespace {
+
+template <DType kT>
+std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
+                                     ThreadPool& pool) {
+  return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx2>(),
+                                       std::make_unique<BitmapPanels<SparseAvx2, kT>>(p, in),
+                                       pool.size());
+}
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
+                                  ThreadPool& pool) {
+  const SparseProblem p = SparseProblem::from(problem);
+  switch (p.dtype) {
+    case DType::kF32:
+      return prepare_as<DType::kF32>(p, in, pool);
+    case DType::kBf16:
+      return prepare_as<DType::kBf16>(p, in, pool);
+    default:
+      return prepare_as<DType::kF16>(p, in, pool);
+  }
+}
+
+Arithmetic arithmetic(const Problem& problem) {
+  Arithmetic a;
+  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
+  a.multiplies_pruned = true;
+  return a;
+}
+
+const Registration registration{{
+    .op = "sparse",
+    .name = "avx2_bitmap",
+    .summary = "bitmap expanded in registers (few tokens) or ahead of dense tiles",
+    .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
+    .limits = {{.key = "format", .values = {"bitmap"}}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .unit = "fma_fp32",
+}};
+
+}  // namespace
+}  // namespace pareto

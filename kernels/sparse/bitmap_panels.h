@@ -1,0 +1,131 @@
+// Bitmap W in panels: per column of K one bit per row of the panel, and the nonzeros of the column
+// packed one after the other. Included inside V's target region after panel_tiles.h.
+//
+// Few tokens: vectors are expanded in registers as the tile runs, so that W is read once, packed.
+// More tokens than one strip: a chunk of columns is expanded into a buffer that stays in L2 and
+// meets all strips.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "kernels/sparse/panel_tiles.h"
+
+namespace pareto {
+
+/// Vectors of one column after the other, expanded from masks and packed values.
+template <typename V, DType kT>
+struct BitmapSource {
+  const std::uint32_t* mask;
+  const std::byte* p;
+  void next(typename V::Reg* w) {
+    constexpr std::uint32_t kLaneBits = (1U << V::kLanes) - 1U;
+    const std::uint32_t bits = *mask++;
+    const std::uint32_t low = bits & kLaneBits;
+    const std::uint32_t high = bits >> V::kLanes & kLaneBits;
+    constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+    w[0] = V::template expand<kT>(p, low);
+    w[1] = V::template expand<kT>(p + std::popcount(low) * kSize, high);
+    p += std::popcount(bits) * kSize;
+  }
+};
+
+/// Expands 4·k4 columns to fp32; returns where the values went on.
+template <typename V, DType kT>
+BitmapSource<V, kT> expand_columns(BitmapSource<V, kT> source, std::int64_t k4, float* w) {
+  for (std::int64_t k = 0; k < 4 * k4; ++k, w += 2 * V::kLanes) {
+    typename V::Reg column[2];
+    source.next(column);
+    V::store(w, column[0]);
+    V::store(w + V::kLanes, column[1]);
+  }
+  return source;
+}
+
+template <typename V, DType kT>
+class BitmapPanels : public PanelWeights {
+ public:
+  BitmapPanels(const SparseProblem& problem, std::span<const Tensor> in)
+      : p_(problem),
+        k_padded_((p_.K + 3) / 4 * 4),
+        mask_(panels() * k_padded_),
+        start_(panels() + 1),
+        values_(in[kSparseValues].elements() * kSize) {
+    for (std::int64_t panel = 0; panel < panels(); ++panel) pack(in, panel);
+  }
+
+  [[nodiscard]] std::int64_t k_padded() const override { return k_padded_; }
+  [[nodiscard]] std::int64_t panels() const override { return (p_.N + kPanel - 1) / kPanel; }
+  [[nodiscard]] std::int64_t first_row(std::int64_t panel) const override { return panel * kPanel; }
+  [[nodiscard]] std::size_t bytes() const override {
+    return mask_.bytes() + start_.bytes() + values_.bytes();
+  }
+  [[nodiscard]] std::int64_t workspace(const XStrips& x) const override {
+    const std::int64_t sums = x.count() * x.height() * kPanel;
+    return x.count() > 1 ? sums + kChunk * kPanel : sums;
+  }
+
+  void multiply(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
+                const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
+    const std::int64_t strip_sums = x.height() * kPanel;
+    std::fill_n(c, x.count() * strip_sums, 0.0F);
+    BitmapSource<V, kT> source{mask_.data() + panel * k_padded_,
+                               values_.data() + start_[panel] * kSize};
+    if (x.count() == 1) {
+      dense_tile_of<V, 2>(x.height(), source, x.strip(0), k_padded_ / 4, c);
+    } else if (x.count() > 1) {
+      float* const chunk = c + x.count() * strip_sums;
+      for (std::int64_t k = 0; k < k_padded_; k += kChunk) {
+        const std::int64_t k4 = std::min(kChunk, k_padded_ - k) / 4;
+        source = expand_columns(source, k4, chunk);
+        const auto* w = reinterpret_cast<const std::byte*>(chunk);
+        for (std::int64_t s = 0; s < x.count(); ++s) {
+          dense_tile_of<V, 2>(x.height(), StreamSource<V, DType::kF32, 2>{w},
+                              x.strip(s) + k * x.height(), k4, c + s * strip_sums);
+        }
+      }
+    }
+    for (std::int64_t s = 0; s < x.count(); ++s) {
+      isa.finish(epilogue, s * x.height(), x.tokens(s), panel * kPanel, rows, c + s * strip_sums,
+                 kPanel);
+    }
+  }
+
+ private:
+  static constexpr int kPanel = 2 * V::kLanes;
+  static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  static constexpr std::int64_t kChunk = 512;  ///< columns expanded at a time: 64 KiB of 32 rows
+
+  void pack(std::span<const Tensor> in, std::int64_t panel) {
+    const std::uint64_t* words = in[kSparseMeta].as<const std::uint64_t>();
+    const std::int64_t* offset = in[kSparseOffset].as<const std::int64_t>();
+    const std::int64_t first = panel * kPanel;
+    const std::int64_t rows = std::min<std::int64_t>(kPanel, p_.N - first);
+    std::vector<std::int64_t> next(offset + first, offset + first + rows);
+    std::int64_t place = start_[panel];
+    for (std::int64_t k = 0; k < p_.K; ++k) {
+      std::uint32_t bits = 0;
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const std::uint64_t word = words[(first + i) * p_.words() + k / kBitmapBits];
+        if ((word >> static_cast<unsigned>(k % kBitmapBits) & 1U) == 0) continue;
+        bits |= 1U << static_cast<unsigned>(i);
+        std::memcpy(values_.data() + place++ * kSize,
+                    in[kSparseValues].data + next[static_cast<std::size_t>(i)]++ * kSize, kSize);
+      }
+      mask_[panel * k_padded_ + k] = bits;
+    }
+    start_[panel + 1] = place;
+  }
+
+  SparseProblem p_;
+  std::int64_t k_padded_;
+  AlignedBuffer<std::uint32_t> mask_;  ///< [panel][k_padded]
+  AlignedBuffer<std::int64_t> start_;  ///< of a panel's values
+  AlignedBuffer<std::byte> values_;
+};
+
+}  // namespace pareto

@@ -1,0 +1,100 @@
+// What the sparse kernels need of a vector of 8 fp32 in AVX2 with FMA and F16C, beyond
+// vector_avx2.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/vector_avx2.h"
+
+namespace pareto {
+
+/// Per mask of 8 lanes: for each lane a byte, the rank of its bit among those set, 0x80 where it is
+/// not set.
+inline constexpr std::array<std::uint64_t, 256> kExpandRanks = [] {
+  std::array<std::uint64_t, 256> table{};
+  for (unsigned mask = 0; mask < 256; ++mask) {
+    std::uint64_t rank = 0;
+    for (unsigned lane = 0; lane < 8; ++lane) {
+      const bool set = (mask >> lane & 1U) != 0;
+      table[mask] |= (set ? rank++ : std::uint64_t{0x80}) << (8 * lane);
+    }
+  }
+  return table;
+}();
+
+}  // namespace pareto
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+
+namespace pareto {
+
+struct SparseAvx2 : Avx2F32 {
+  using Control = __m256i;  ///< 2-bit indices in the low bits of each dword
+  static constexpr int kMaxAccumulators = 12;
+
+  static Reg zero() { return _mm256_setzero_ps(); }
+  static Reg load(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
+
+  /// 8 values of kT from `p`.
+  template <DType kT>
+  static Reg widen(const std::byte* p) {
+    if constexpr (kT == DType::kF32) return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    if constexpr (kT == DType::kBf16) return from_bf16_avx2(half);
+    return _mm256_cvtph_ps(half);
+  }
+  /// 4 values of kT from `p` to `out`.
+  template <DType kT>
+  static void widen4(const std::byte* p, float* out) {
+    if constexpr (kT == DType::kF32) {
+      _mm_storeu_ps(out, _mm_loadu_ps(reinterpret_cast<const float*>(p)));
+    } else if constexpr (kT == DType::kBf16) {
+      const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                       _mm_slli_epi32(_mm_cvtepu16_epi32(half), 16));
+    } else {
+      const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+      _mm_storeu_ps(out, _mm_cvtph_ps(half));
+    }
+  }
+  /// The next values from `p` in the lanes of the mask, 0 in the others; reads 8 values.
+  template <DType kT>
+  static Reg expand(const std::byte* p, std::uint32_t mask) {
+    const __m256i rank =
+        _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(static_cast<long long>(kExpandRanks[mask])));
+    const Reg moved = _mm256_permutevar8x32_ps(widen<kT>(p), rank);
+    return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(rank, 31)), moved);
+  }
+
+  static Reg broadcast4(const float* p) {
+    return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
+  }
+  static Control load_control(const std::byte* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  template <int kBits>
+  static Control shift(Control c) {
+    return kBits == 0 ? c : _mm256_srli_epi32(c, kBits);
+  }
+  /// Of each four lanes of x, those that the low 2 bits of each dword name.
+  static Reg permute4(Reg x, Control c) { return _mm256_permutevar_ps(x, c); }
+
+  /// The first `count` lanes, rounded once to `dtype`, from element i on.
+  static void store_out(std::byte* data, DType dtype, std::int64_t i, std::int64_t count, Reg x) {
+    std::byte* p = data + i * static_cast<std::int64_t>(size_of(dtype));
+    if (count >= kLanes) return store_float_avx2(p, dtype, x);
+    std::array<std::byte, 32> whole;
+    store_float_avx2(whole.data(), dtype, x);
+    std::memcpy(p, whole.data(), static_cast<std::size_t>(count) * size_of(dtype));
+  }
+};
+
+}  // namespace pareto
+
+#pragma GCC pop_options

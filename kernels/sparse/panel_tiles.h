@@ -1,0 +1,129 @@
+// Tiles of panels.h, written once for all instruction sets. V is SparseAvx512 or SparseAvx2; this
+// header is included inside V's `#pragma GCC target` region.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include "kernels/sparse/panels.h"
+
+namespace pareto {
+
+/// Strip heights that tiles are made for. 12 × 2 vectors of 16 lanes leave 8 registers for W, x and
+/// masks; 6 × 2 of 8 lanes leave 4.
+template <typename V>
+inline constexpr auto kStripHeights = [] {
+  if constexpr (V::kMaxAccumulators >= 24) {
+    return std::array<int, 6>{1, 2, 4, 6, 8, 12};
+  } else {
+    return std::array<int, 4>{1, 2, 4, 6};
+  }
+}();
+
+template <typename V, DType kT>
+void pack_token_as(const std::byte* x, std::int64_t K, std::int64_t height, float* out) {
+  constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  std::int64_t k = 0;
+  for (; k + 4 <= K; k += 4) {
+    V::template widen4<kT>(x + k * kSize, out);
+    out += 4 * height;
+  }
+  if (k == K) return;
+  alignas(16) std::byte last[16] = {};
+  for (std::int64_t i = 0; i < (K - k) * kSize; ++i) last[i] = x[k * kSize + i];
+  V::template widen4<kT>(last, out);
+}
+
+template <typename V>
+void pack_token(const Tensor& x, std::int64_t m, std::int64_t K, std::int64_t height, float* out) {
+  const std::byte* row = x.data + m * K * static_cast<std::int64_t>(size_of(x.dtype));
+  switch (x.dtype) {
+    case DType::kF32:
+      return pack_token_as<V, DType::kF32>(row, K, height, out);
+    case DType::kBf16:
+      return pack_token_as<V, DType::kBf16>(row, K, height, out);
+    default:
+      return pack_token_as<V, DType::kF16>(row, K, height, out);
+  }
+}
+
+template <typename V>
+void finish_sums(const SparseEpilogue& e, std::int64_t m, std::int64_t tokens, std::int64_t n,
+                 std::int64_t rows, const float* c, int stride) {
+  for (std::int64_t i = 0; i < tokens; ++i) {
+    for (std::int64_t j = 0; j < rows; j += V::kLanes) {
+      auto y = V::load(c + i * stride + j);
+      if (e.bias != nullptr) y = V::add(y, V::load(e.bias + n + j));
+      y = activate_vector<V>(e.activation, y);
+      V::store_out(e.y.data, e.y.dtype, (m + i) * e.y.shape[1] + n + j, rows - j, y);
+    }
+  }
+}
+
+template <typename V>
+PanelIsa panel_isa() {
+  return {2 * V::kLanes, kStripHeights<V>, &pack_token<V>, &finish_sums<V>};
+}
+
+/// c[kRows][kVectors · lanes] += x·wᵀ over 4·k4 columns; x is a strip, `source` gives the vectors
+/// of one column after the other.
+template <typename V, int kRows, int kVectors, typename Source>
+void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
+  typename V::Reg sum[kRows][kVectors];
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = V::load(c + (i * kVectors + v) * V::kLanes);
+  }
+  for (; k4 > 0; --k4, x += 4 * kRows) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      typename V::Reg w[kVectors];
+      source.next(w);
+#pragma GCC unroll 12
+      for (int i = 0; i < kRows; ++i) {
+        const auto a = V::set1(x[i * 4 + k]);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = V::fma(a, w[v], sum[i][v]);
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) V::store(c + (i * kVectors + v) * V::kLanes, sum[i][v]);
+  }
+}
+
+/// W as [k][kVectors · lanes] of kT.
+template <typename V, DType kT, int kVectors>
+struct StreamSource {
+  const std::byte* p;
+  void next(typename V::Reg* w) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      w[v] = V::template widen<kT>(p);
+      p += V::kLanes * (kT == DType::kF32 ? 4 : 2);
+    }
+  }
+};
+
+template <typename V, int kVectors, typename Source, std::size_t... kIndex>
+void dense_tile_by_index(int height, Source source, const float* x, std::int64_t k4, float* c,
+                         std::index_sequence<kIndex...> /*heights*/) {
+  using Tile = void (*)(Source, const float*, std::int64_t, float*);
+  constexpr Tile kTiles[] = {&dense_tile<V, kStripHeights<V>[kIndex], kVectors, Source>...};
+  for (std::size_t i = 0; i < sizeof...(kIndex); ++i) {
+    if (kStripHeights<V>[i] == height) kTiles[i](source, x, k4, c);
+  }
+}
+
+/// dense_tile for any strip height.
+template <typename V, int kVectors, typename Source>
+void dense_tile_of(int height, Source source, const float* x, std::int64_t k4, float* c) {
+  dense_tile_by_index<V, kVectors>(height, source, x, k4, c,
+                                   std::make_index_sequence<kStripHeights<V>.size()>());
+}
+
+}  // namespace pareto

@@ -1,0 +1,130 @@
+#include "kernels/sparse/sliced_rows.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/sparse/stored_rows.h"
+
+namespace pareto {
+
+// W as CSR in fp32, rows in order.
+struct SlicedRows::Rows {
+  std::int64_t block = 0;
+  std::vector<std::int64_t> start;
+  std::vector<std::int32_t> column;
+  std::vector<float> value;
+  std::vector<std::int64_t> block_start;  ///< [n][blocks + 1]: where each block begins in row n
+  std::int64_t blocks = 0;
+
+  [[nodiscard]] std::int64_t begin(std::int64_t n, std::int64_t b) const {
+    return block_start[static_cast<std::size_t>(n * (blocks + 1) + b)];
+  }
+  [[nodiscard]] std::int64_t count(std::int64_t n, std::int64_t b) const {
+    return begin(n, b + 1) - begin(n, b);
+  }
+};
+
+SlicedRows::SlicedRows(const SparseProblem& problem, std::span<const Tensor> in,
+                       const SlicedShape& shape, int chunks)
+    : shape_(shape), blocks_((problem.K + shape.block - 1) / shape.block) {
+  const StoredRows stored(problem, in);
+  Rows rows;
+  rows.block = shape.block;
+  rows.blocks = blocks_;
+  const auto K = static_cast<std::size_t>(problem.K);
+  std::vector<std::int32_t> column(K);
+  std::vector<float> value(K);
+  // Rows arrive in the order of storage: first their lengths, then their places.
+  rows.start.assign(static_cast<std::size_t>(problem.N) + 1, 0);
+  for (std::int64_t lane = 0; lane < stored.lanes(); ++lane) {
+    const StoredRow row = stored.read(lane, column.data(), value.data());
+    if (row.n >= 0) rows.start[static_cast<std::size_t>(row.n) + 1] = row.count;
+  }
+  std::partial_sum(rows.start.begin(), rows.start.end(), rows.start.begin());
+  rows.column.resize(static_cast<std::size_t>(rows.start.back()));
+  rows.value.resize(rows.column.size());
+  rows.block_start.resize(static_cast<std::size_t>(problem.N * (blocks_ + 1)));
+  for (std::int64_t lane = 0; lane < stored.lanes(); ++lane) {
+    const StoredRow row = stored.read(lane, column.data(), value.data());
+    if (row.n < 0) continue;
+    const std::int64_t start = rows.start[static_cast<std::size_t>(row.n)];
+    std::copy_n(column.begin(), row.count, rows.column.begin() + start);
+    std::copy_n(value.begin(), row.count, rows.value.begin() + start);
+    std::int64_t j = 0;
+    for (std::int64_t b = 0; b <= blocks_; ++b) {
+      while (j < row.count && column[static_cast<std::size_t>(j)] < b * shape.block) ++j;
+      rows.block_start[static_cast<std::size_t>(row.n * (blocks_ + 1) + b)] = start + j;
+    }
+  }
+  // Chunks of equal work: nonzeros, and about four of them for the overhead of a row.
+  first_row_ = {0};
+  const std::int64_t work = rows.start.back() + 4 * problem.N;
+  for (std::int64_t n = 0, done = 0; n < problem.N; ++n) {
+    const auto next = static_cast<std::int64_t>(first_row_.size());
+    if (next < chunks && done >= work * next / chunks) first_row_.push_back(n);
+    done +=
+        rows.start[static_cast<std::size_t>(n) + 1] - rows.start[static_cast<std::size_t>(n)] + 4;
+  }
+  first_row_.push_back(problem.N);
+  first_group_ = {0};
+  for (int chunk = 0; chunk < this->chunks(); ++chunk) {
+    for (std::int64_t b = 0; b < blocks_; ++b) add_groups(rows, chunk, b);
+  }
+  fill(rows);
+}
+
+void SlicedRows::add_groups(const Rows& rows, int chunk, std::int64_t block) {
+  const std::int64_t first = first_row(chunk);
+  std::vector<std::int32_t> order(static_cast<std::size_t>(this->rows(chunk)));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return rows.count(first + a, block) > rows.count(first + b, block);
+  });
+  std::int64_t start =
+      groups_.empty() ? 0
+                      : groups_.back().start + std::int64_t{groups_.back().count} * shape_.group;
+  for (std::size_t i = 0; i < order.size(); i += static_cast<std::size_t>(shape_.group)) {
+    SlicedGroup group;
+    group.start = start;
+    group.count = static_cast<std::int32_t>(rows.count(first + order[i], block));
+    if (group.count == 0) break;
+    for (std::size_t r = 0; r < kMaxSlicedGroup; ++r) {
+      const bool there = r < static_cast<std::size_t>(shape_.group) && i + r < order.size();
+      group.row[r] = there ? order[i + r] : static_cast<std::int32_t>(order.size());
+    }
+    groups_.push_back(group);
+    start += std::int64_t{group.count} * shape_.group;
+  }
+  first_group_.push_back(static_cast<std::int64_t>(groups_.size()));
+}
+
+void SlicedRows::fill(const Rows& rows) {
+  const std::int64_t total =
+      groups_.empty() ? 0
+                      : groups_.back().start + std::int64_t{groups_.back().count} * shape_.group;
+  entries_ = AlignedBuffer<SlicedEntry>(total);
+  const auto row_bytes = static_cast<std::uint32_t>(shape_.tokens) * 4U;
+  for (int chunk = 0; chunk < chunks(); ++chunk) {
+    for (std::int64_t b = 0; b < blocks_; ++b) {
+      for (const SlicedGroup& group : groups(chunk, b)) {
+        for (int r = 0; r < shape_.group; ++r) {
+          const bool there = group.row[r] < this->rows(chunk);
+          const std::int64_t n = first_row(chunk) + group.row[r];
+          const std::int64_t count = there ? rows.count(n, b) : 0;
+          for (std::int64_t j = 0; j < group.count; ++j) {
+            SlicedEntry& entry = entries_[group.start + j * shape_.group + r];
+            if (j >= count) {
+              entry = {0, static_cast<std::uint32_t>(shape_.block) * row_bytes};
+              continue;
+            }
+            const auto at = static_cast<std::size_t>(rows.begin(n, b) + j);
+            entry = {rows.value[at],
+                     static_cast<std::uint32_t>(rows.column[at] - b * shape_.block) * row_bytes};
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace pareto

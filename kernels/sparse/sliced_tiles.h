@@ -1,0 +1,161 @@
+// The product over sliced_rows.h, written once for all instruction sets: lanes are tokens, a
+// nonzero is broadcast and multiplied with a row of the panel of x. V is SparseAvx512 or
+// SparseAvx2; this header is included inside V's `#pragma GCC target` region.
+//
+// Bottleneck: one 64-byte load of x per FMA, so at most as many FMA as loads per cycle; groups of
+// rows give the independent chains that hide the FMA's latency.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "kernels/sparse/panel_tiles.h"
+#include "kernels/sparse/sliced.h"
+
+namespace pareto {
+
+/// c[row][tokens] += W·x over one block of columns; x is the panel's block, rows of c as in
+/// `groups`.
+template <typename V, int kVectors, int kGroup>
+void sliced_block(std::span<const SlicedGroup> groups, const SlicedEntry* entries, const float* x,
+                  float* c) {
+  constexpr int kTokens = kVectors * V::kLanes;
+  const auto* const panel = reinterpret_cast<const std::byte*>(x);
+  for (const SlicedGroup& group : groups) {
+    typename V::Reg sum[kGroup][kVectors];
+#pragma GCC unroll 4
+    for (int r = 0; r < kGroup; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = V::load(c + std::int64_t{group.row[r]} * kTokens + v * V::kLanes);
+      }
+    }
+    const SlicedEntry* entry = entries + group.start;
+    for (std::int32_t j = 0; j < group.count; ++j, entry += kGroup) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kGroup; ++r) {
+        const auto w = V::set1(entry[r].value);
+        const auto* row = reinterpret_cast<const float*>(panel + entry[r].offset);
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) {
+          sum[r][v] = V::fma(w, V::load(row + v * V::kLanes), sum[r][v]);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kGroup; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        V::store(c + std::int64_t{group.row[r]} * kTokens + v * V::kLanes, sum[r][v]);
+      }
+    }
+  }
+}
+
+/// x[m, k … k + columns) to every `tokens`-th float of `out`.
+template <typename V, DType kT>
+void scatter_columns(const Tensor& x, std::int64_t at, std::int64_t columns, std::int64_t tokens,
+                     float* out) {
+  constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  const std::byte* p = x.data + at * kSize;
+  alignas(16) float four[4];
+  for (std::int64_t k = 0; k < columns; k += 4, p += 4 * kSize) {
+    const std::int64_t left = std::min<std::int64_t>(4, columns - k);
+    if (left == 4) {
+      V::template widen4<kT>(p, four);
+    } else {
+      alignas(16) std::byte last[16] = {};
+      std::memcpy(last, p, static_cast<std::size_t>(left * kSize));
+      V::template widen4<kT>(last, four);
+    }
+    for (std::int64_t i = 0; i < left; ++i) out[(k + i) * tokens] = four[i];
+  }
+}
+
+template <typename V>
+void scatter_token(const Tensor& x, std::int64_t at, std::int64_t columns, std::int64_t tokens,
+                   float* out) {
+  switch (x.dtype) {
+    case DType::kF32:
+      return scatter_columns<V, DType::kF32>(x, at, columns, tokens, out);
+    case DType::kBf16:
+      return scatter_columns<V, DType::kBf16>(x, at, columns, tokens, out);
+    default:
+      return scatter_columns<V, DType::kF16>(x, at, columns, tokens, out);
+  }
+}
+
+/// y[m … m + count)[n … n + rows) from c[rows][tokens]: transposed, 16 rows at a time.
+template <typename V>
+void finish_transposed(const SparseEpilogue& epilogue, std::int64_t m, std::int64_t count,
+                       std::int64_t n, std::int64_t rows, const float* c, std::int64_t tokens) {
+  constexpr std::int64_t kRows = 16;
+  float part[kRows] = {};
+  for (std::int64_t first = 0; first < rows; first += kRows) {
+    const std::int64_t here = std::min(kRows, rows - first);
+    for (std::int64_t i = 0; i < count; ++i) {
+      for (std::int64_t r = 0; r < here; ++r) part[r] = c[(first + r) * tokens + i];
+      finish_sums<V>(epilogue, m + i, 1, n + first, here, part, kRows);
+    }
+  }
+}
+
+template <typename V, int kVectors, int kGroup>
+void multiply_if(const SlicedShape& shape, std::span<const SlicedGroup> groups,
+                 const SlicedEntry* entries, const float* x, float* c) {
+  if (shape.tokens == kVectors * V::kLanes && shape.group == kGroup) {
+    sliced_block<V, kVectors, kGroup>(groups, entries, x, c);
+  }
+}
+
+/// The shapes that sliced_shape may choose.
+template <typename V>
+void multiply_sliced(const SlicedShape& shape, std::span<const SlicedGroup> groups,
+                     const SlicedEntry* entries, const float* x, float* c) {
+  multiply_if<V, 1, 4>(shape, groups, entries, x, c);
+  multiply_if<V, 2, 4>(shape, groups, entries, x, c);
+  if constexpr (V::kMaxAccumulators >= 24) {
+    multiply_if<V, 4, 4>(shape, groups, entries, x, c);
+    multiply_if<V, 8, 2>(shape, groups, entries, x, c);
+  } else {
+    multiply_if<V, 4, 2>(shape, groups, entries, x, c);
+  }
+}
+
+/// Wide panels load each weight less often, but waste what M does not fill; long rows of a block
+/// pay for the loads and stores of its sums.
+template <typename V>
+SlicedShape sliced_shape(std::int64_t M, double density) {
+  constexpr bool kWide = V::kMaxAccumulators >= 24;
+  constexpr std::int64_t kPanelFloats = 8192;  // 32 KiB, within L1
+  constexpr std::int64_t kSparseColumns = 256;
+  SlicedShape best;
+  double best_score = -1;
+  for (const int vectors : {1, 2, 4, 8}) {
+    if (vectors == 8 && !kWide) break;
+    const int tokens = vectors * V::kLanes;
+    const double used =
+        static_cast<double>(M) / static_cast<double>((M + tokens - 1) / tokens * tokens);
+    // FMA per load of the weight and of x.
+    const double score = used * vectors / (vectors + 1);
+    if (score <= best_score) continue;
+    best_score = score;
+    best = {tokens, vectors == (kWide ? 8 : 4) ? 2 : 4, kPanelFloats / tokens};
+  }
+  constexpr double kFewPerBlock = 0.15;
+  if (density < kFewPerBlock && best.tokens > 4 * V::kLanes) {
+    best = {4 * V::kLanes, 4, kPanelFloats / (4 * V::kLanes)};
+  }
+  constexpr double kVeryFewPerBlock = 0.07;
+  if (density < kVeryFewPerBlock) best.block = std::max(best.block, kSparseColumns);
+  return best;
+}
+
+template <typename V>
+SlicedIsa sliced_isa() {
+  return {&sliced_shape<V>, &scatter_token<V>, &multiply_sliced<V>, &finish_transposed<V>};
+}
+
+}  // namespace pareto

@@ -1,0 +1,118 @@
+// 2:4 W in panels: the two values of a group are multiplied with the two x that their indices pick
+// by an in-register permutation, so that the zeros cost nothing. Included inside V's target region
+// after panel_tiles.h.
+//
+// A panel is one stream: per pair of groups (8 columns) and vector, one byte per row with the
+// indices of both groups (2 bits each: first and second of the even group, then of the odd one),
+// then four vectors of values: first and second of the even group, of the odd group.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "kernels/sparse/panel_tiles.h"
+
+namespace pareto {
+
+template <typename V, DType kT, int kRows, int kVectors>
+void two_to_four_tile(const std::byte* w, const float* x, std::int64_t pairs, float* c) {
+  constexpr std::int64_t kVectorBytes = V::kLanes * (kT == DType::kF32 ? 4 : 2);
+  typename V::Reg sum[kRows][kVectors];
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = V::zero();
+  }
+  for (; pairs > 0; --pairs, x += 8 * kRows) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      auto index = V::load_control(w);
+      w += V::kLanes;
+#pragma GCC unroll 2
+      for (int group = 0; group < 2; ++group) {
+        const auto first = V::template widen<kT>(w);
+        const auto second = V::template widen<kT>(w + kVectorBytes);
+        w += 2 * kVectorBytes;
+        const auto index_of_second = V::template shift<2>(index);
+#pragma GCC unroll 12
+        for (int i = 0; i < kRows; ++i) {
+          const auto four = V::broadcast4(x + (group * kRows + i) * 4);
+          sum[i][v] = V::fma(first, V::permute4(four, index), sum[i][v]);
+          sum[i][v] = V::fma(second, V::permute4(four, index_of_second), sum[i][v]);
+        }
+        index = V::template shift<4>(index);
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) V::store(c + (i * kVectors + v) * V::kLanes, sum[i][v]);
+  }
+}
+
+template <typename V, DType kT>
+class TwoToFourPanels : public PanelWeights {
+ public:
+  TwoToFourPanels(const SparseProblem& problem, std::span<const Tensor> in)
+      : p_(problem), pairs_((p_.groups_of_4() + 1) / 2), stream_(panels() * pairs_ * kPairBytes) {
+    for (std::int64_t n = 0; n < p_.N; ++n) pack_row(in, n);
+  }
+
+  [[nodiscard]] std::int64_t k_padded() const override { return pairs_ * 8; }
+  [[nodiscard]] std::int64_t panels() const override { return (p_.N + kPanel - 1) / kPanel; }
+  [[nodiscard]] std::int64_t first_row(std::int64_t panel) const override { return panel * kPanel; }
+  [[nodiscard]] std::size_t bytes() const override { return stream_.bytes(); }
+  [[nodiscard]] std::int64_t workspace(const XStrips& x) const override {
+    return x.height() * kPanel;
+  }
+
+  void multiply(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
+                const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
+    for (std::int64_t s = 0; s < x.count(); ++s) {
+      tile(x.height(), stream_.data() + panel * pairs_ * kPairBytes, x.strip(s), c,
+           std::make_index_sequence<kStripHeights<V>.size()>());
+      isa.finish(epilogue, s * x.height(), x.tokens(s), panel * kPanel, rows, c, kPanel);
+    }
+  }
+
+ private:
+  static constexpr int kVectors = 2;
+  static constexpr int kPanel = kVectors * V::kLanes;
+  static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  static constexpr std::int64_t kVectorPairBytes = V::kLanes * (1 + 4 * kSize);
+  static constexpr std::int64_t kPairBytes = kVectors * kVectorPairBytes;
+
+  template <std::size_t... kIndex>
+  void tile(int height, const std::byte* w, const float* x, float* c,
+            std::index_sequence<kIndex...> /*heights*/) const {
+    using Tile = void (*)(const std::byte*, const float*, std::int64_t, float*);
+    constexpr Tile kTiles[] = {&two_to_four_tile<V, kT, kStripHeights<V>[kIndex], kVectors>...};
+    for (std::size_t i = 0; i < sizeof...(kIndex); ++i) {
+      if (kStripHeights<V>[i] == height) kTiles[i](w, x, pairs_, c);
+    }
+  }
+
+  void pack_row(std::span<const Tensor> in, std::int64_t n) {
+    const std::uint8_t* meta = in[kSparseMeta].as<const std::uint8_t>() + n * p_.meta_row_bytes();
+    const std::byte* values = in[kSparseValues].data + n * p_.groups_of_4() * 2 * kSize;
+    const std::int64_t lane = n % V::kLanes;
+    std::byte* to = stream_.data() + n / kPanel * pairs_ * kPairBytes +
+                    n % kPanel / V::kLanes * kVectorPairBytes;
+    for (std::int64_t pair = 0; pair < pairs_; ++pair, to += kPairBytes) {
+      to[lane] = static_cast<std::byte>(meta[pair]);  // both nibbles, as they stand
+      for (std::int64_t i = 0; i < 4 && pair * 4 + i < p_.groups_of_4() * 2; ++i) {
+        std::memcpy(to + V::kLanes + (i * V::kLanes + lane) * kSize,
+                    values + (pair * 4 + i) * kSize, kSize);
+      }
+    }
+  }
+
+  SparseProblem p_;
+  std::int64_t pairs_;  ///< pairs of groups in a row
+  AlignedBuffer<std::byte> stream_;
+};
+
+}  // namespace pareto
