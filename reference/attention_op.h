@@ -11,11 +11,19 @@
 
 namespace pareto {
 
+/// Sizes first, then options, with eval.md's defaults.
+std::span<const Key> attention_keys();
+/// InputError for sizes that do not go together.
+void attention_check(const AttentionProblem& p);
+
 /// Original inputs from a distribution; besides the common ones "one_hot" and "equal_weights"
 /// (exact), "planted" (dominant keys at tile borders and at the edges of the mask), "unseen" (NaN
 /// and infinities wherever no row looks) and "nonfinite" (some that are seen, too).
 TensorMap attention_draw(const Problem& problem, const Draw& draw);
 
+/// Brings tensors of a file to the element types of eval.md: integers of other widths are
+/// converted, everything else is an InputError that names the dataset.
+void attention_normalize(TensorMap& inputs);
 /// See Op::adopt, Op::narrow and Op::vary.
 void attention_adopt(Problem& problem, TensorMap& inputs);
 void attention_narrow(const Problem& problem, TensorMap& inputs);
@@ -47,6 +55,9 @@ bool one_hot_is_exact(const AttentionProblem& p);
 /// Keys that one_hot can tell apart with this head_dim.
 std::int64_t one_hot_capacity(std::int64_t head_dim);
 
+/// See Op::work and Op::estimate.
+Work attention_work(const AttentionProblem& p, const Operands& operands);
+Work attention_estimate(const AttentionProblem& p);
 /// Sum over all rows of the keys they see, with `allowed`, of one problem's operands.
 double attention_visible_keys(const AttentionProblem& p, std::span<const Tensor> in);
 

@@ -1,5 +1,7 @@
 // The fp64 reference against a naive softmax written here from the definition alone, and the rules
 // for empty rows and non-finite values.
+#include "reference/attention.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -286,6 +288,27 @@ TEST(Attention, CountsWorkOfTheMask) {
   EXPECT_EQ(work.flops, 2.0 * 2 * 4 * (3 + 4 + 5) * (8 + 4));
   EXPECT_EQ(work.bytes, 2.0 * (2 * 4 * 3 * (8 + 4) + 2 * 2 * 5 * (8 + 4)) + 4 * 2 * 4 * 3);
   EXPECT_EQ(problem.op().estimate(problem).flops, work.flops);
+}
+
+TEST(Attention, CountsVisibleKeysInClosedForm) {
+  for (const char* settings :
+       {"", "mask=causal", "mask=causal_top_left", "window_left=3", "window_right=2",
+        "window_left=0 window_right=0", "mask=causal window_left=4 window_right=7",
+        "mask=causal_top_left window_left=2", "window_left=100000 window_right=9000000000000000"}) {
+    for (const std::int64_t seq_q : {0, 1, 7, 12}) {
+      for (const std::int64_t seq_kv : {0, 1, 7, 12}) {
+        Problem problem = attention_problem(std::string("heads_q=1 head_dim=1 ") + settings);
+        problem.set("seq_q", seq_q).set("seq_kv", seq_kv);
+        const AttentionProblem p = AttentionProblem::from(problem);
+        double want = 0;
+        for (std::int64_t i = 0; i < seq_q; ++i) {
+          want += static_cast<double>(p.visible(i, seq_q, seq_kv).size());
+        }
+        EXPECT_EQ(problem.op().estimate(problem).flops, 4 * want)
+            << settings << " " << seq_q << " " << seq_kv;
+      }
+    }
+  }
 }
 
 TEST(Attention, SamplesRowsOfBigProblems) {

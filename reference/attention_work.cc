@@ -1,0 +1,120 @@
+// Counted work of attention: floating-point operations of the mask in use, bytes as stored.
+#include <algorithm>
+#include <vector>
+
+#include "reference/attention_op.h"
+
+namespace pareto {
+namespace {
+
+/// Operands whose elements are worth counting as the KV cache.
+double kv_elements(const AttentionProblem& p, double tokens) {
+  return tokens * static_cast<double>(p.heads_kv) *
+         static_cast<double>(p.head_dim + (p.has_v ? p.head_dim_v : 0));
+}
+
+/// Bytes of k and v with their scales: those of `tokens` tokens.
+double kv_bytes(const AttentionProblem& p, double tokens) {
+  double bytes = kv_elements(p, tokens) * static_cast<double>(size_of(p.kv_dtype));
+  const double tensors = p.has_v ? 2 : 1;
+  if (p.kv_dtype == DType::kS8) bytes += tensors * 4 * tokens * static_cast<double>(p.heads_kv);
+  if (p.kv_dtype == DType::kE4m3) {
+    bytes += tensors * 4 * static_cast<double>(p.heads_kv * (p.paged() ? 1 : p.batch));
+  }
+  return bytes;
+}
+
+Work work_of(const AttentionProblem& p, double visible, double tokens_q, double tokens_kv,
+             double other_bytes) {
+  Work work;
+  work.flops = 2 * visible * static_cast<double>(p.head_dim + p.head_dim_v);
+  const double rows = tokens_q * static_cast<double>(p.heads_q);
+  work.compressed_bytes = kv_bytes(p, tokens_kv);
+  work.dense16_bytes = 2 * kv_elements(p, tokens_kv);
+  work.bytes =
+      rows * static_cast<double>(p.head_dim) * static_cast<double>(size_of(p.q_dtype)) +
+      work.compressed_bytes + other_bytes +
+      rows * static_cast<double>(p.head_dim_v) * static_cast<double>(size_of(p.out_dtype)) +
+      rows * 4;
+  return work;
+}
+
+// Σ clamp(first + i, 0, top) over i = 0 … count − 1.
+double clamped_sum(std::int64_t first, std::int64_t count, std::int64_t top) {
+  const std::int64_t rise = std::clamp<std::int64_t>(-first, 0, count);
+  const std::int64_t level = std::clamp<std::int64_t>(top - first, rise, count);
+  const auto steps = static_cast<double>(level - rise);
+  const auto middle = static_cast<double>(2 * first + rise + level - 1) / 2;
+  return steps * middle + static_cast<double>(count - level) * static_cast<double>(top);
+}
+
+// Sum of AttentionProblem::visible(i).size() in closed form: plans hold many long sequences.
+double visible_without_filter(const AttentionProblem& p, std::int64_t seq_q, std::int64_t seq_kv) {
+  const std::int64_t offset = p.offset(seq_q, seq_kv);
+  // What reaches beyond every key is no limit, and must not overflow.
+  const std::int64_t far = seq_q + seq_kv;
+  std::int64_t right = p.window_right < 0 ? far : std::min(p.window_right, far);
+  if (p.mask != AttentionMask::kNone) right = 0;
+  const std::int64_t left = p.window_left < 0 ? far : std::min(p.window_left, far);
+  return clamped_sum(offset + right + 1, seq_q, seq_kv) - clamped_sum(offset - left, seq_q, seq_kv);
+}
+
+}  // namespace
+
+double attention_visible_keys(const AttentionProblem& p, std::span<const Tensor> in) {
+  const AttentionTables tables = AttentionTables::from(in);
+  const auto allowed = AttentionBroadcast<std::uint8_t>::of(in[kAttentionAllowed]);
+  double sum = 0;
+  for (std::int64_t b = 0; b < p.batch; ++b) {
+    const AttentionSequence s = AttentionSequence::of(p, tables, b);
+    if (allowed.data == nullptr) {
+      sum += static_cast<double>(p.heads_q) * visible_without_filter(p, s.seq_q, s.seq_kv);
+      continue;
+    }
+    const std::int64_t heads =
+        allowed.stride_h == 0 ? std::min<std::int64_t>(1, p.heads_q) : p.heads_q;
+    std::int64_t keys = 0;
+    for (std::int64_t head = 0; head < heads; ++head) {
+      for (std::int64_t i = 0; i < s.seq_q; ++i) {
+        const KeyRange range = p.visible(i, s.seq_q, s.seq_kv);
+        const std::uint8_t* row = allowed.row(b, head, i);
+        for (std::int64_t j = range.lo; j < range.hi; ++j) keys += row[j * allowed.stride_j] != 0;
+      }
+    }
+    sum += static_cast<double>(keys) * (heads > 0 ? static_cast<double>(p.heads_q / heads) : 0);
+  }
+  return sum;
+}
+
+Work attention_work(const AttentionProblem& p, const Operands& operands) {
+  std::vector<Tensor> in;
+  for (const HostTensor& operand : operands) in.push_back(operand.view());
+  double other = 0;
+  for (int slot = kAttentionQScale; slot < kAttentionSlotCount; ++slot) {
+    if (slot != kAttentionKScale && slot != kAttentionVScale) {
+      other += static_cast<double>(in[slot].bytes());
+    }
+  }
+  double tokens_q = 0;
+  double tokens_kv = 0;
+  const AttentionTables tables = AttentionTables::from(in);
+  for (std::int64_t b = 0; b < p.batch; ++b) {
+    const AttentionSequence s = AttentionSequence::of(p, tables, b);
+    tokens_q += static_cast<double>(s.seq_q);
+    tokens_kv += static_cast<double>(s.seq_kv);
+  }
+  return work_of(p, attention_visible_keys(p, in), tokens_q, tokens_kv, other);
+}
+
+Work attention_estimate(const AttentionProblem& p) {
+  // Drawn lengths are uniform up to the longest: half of it on average.
+  const double share_q = p.ragged_q() && p.batch > 1 ? 0.5 : 1;
+  const double share_kv = p.layout != AttentionLayout::kDense && p.batch > 1 ? 0.5 : 1;
+  const auto batch = static_cast<double>(p.batch);
+  const double visible = share_q * share_kv * batch * static_cast<double>(p.heads_q) *
+                         visible_without_filter(p, p.seq_q, p.seq_kv);
+  return work_of(p, visible, share_q * batch * static_cast<double>(p.seq_q),
+                 share_kv * batch * static_cast<double>(p.seq_kv), 0);
+}
+
+}  // namespace pareto
