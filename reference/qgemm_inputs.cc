@@ -116,8 +116,10 @@ void adopt_floats(Problem& problem, const TensorMap& inputs) {
   set_sizes(problem, x, w);
   problem.set("operands", std::string("float")).set("x_zero", std::string("none"));
   if (problem.word("scheme") == "w8a8_static") {
-    const HostTensor& calibration = find(inputs, "x_calib");
-    require_dtype("x_calib", calibration, {DType::kF32});
+    if (!holds(inputs, "x_calib")) {
+      throw InputError("dataset x_calib is missing: scheme w8a8_static takes its scale from it");
+    }
+    require_dtype("x_calib", find(inputs, "x_calib"), {DType::kF32});
   }
 }
 
