@@ -110,6 +110,7 @@ bool try_write(const fs::path& dir, std::span<const CaseRecord> records) {
     const fs::path path = path_of(dir, record);
     pending.emplace_back(path, image_of(record, path.string()));
   }
+  const FolderLock lock(dir);
   for (std::size_t i = 0; i < records.size(); ++i) {
     supersede(path_of(dir, records[i]));
     if (!pending[i].publish()) return false;

@@ -62,9 +62,10 @@ bool is_case_file_name(const std::string& name);
 void prepare_case_folder(const std::filesystem::path& dir);
 
 /// Writes the cases of one group. All are first written under temporary names and fsynced; then
-/// each older file moves to `superseded/` and the new one takes its name in one step; then the
-/// folder is fsynced. A kill in between leaves every case with a whole file, old or new.
-/// MachineError names path and reason; then the temporary files are gone and older files stand.
+/// each older file moves to `superseded/` and the new one takes its name in one step, all while no
+/// other writer does so in this folder; then the folder is fsynced. A kill in between leaves every
+/// case with a whole file, old or new. MachineError names path and reason; then the temporary files
+/// are gone and older files stand.
 void write_case_files(const std::filesystem::path& dir, std::span<const CaseRecord> records);
 
 /// Reads and validates a case file; never throws for a bad one. Prints nothing.

@@ -34,6 +34,20 @@ class PendingFile {
   std::filesystem::path temporary_;
 };
 
+/// Holds other writers of the same folder off while it lives, so that files that belong together
+/// take their names together. Where the file system has no locks it does nothing: then two writers
+/// may mix their files, each of them whole.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
 /// fsync of a folder, so that the renames in it last. MachineError.
 void sync_folder(const std::filesystem::path& folder);
 

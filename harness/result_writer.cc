@@ -87,6 +87,7 @@ H5Handle write_texts(const H5File& file, const std::string& name,
 
 ResultWriter::ResultWriter(const std::string& path)
     : path_(path), pending_(path), file_(H5File::create(pending_.temporary(), path)) {
+  remove_stale_temporaries(std::filesystem::absolute(path_).parent_path());
   write_attribute(file_, file_.id(), "Conventions", std::string("CF-1.8"));
   write_attribute(file_, file_.id(), "schema_version", kResultSchemaVersion);
   write_attribute(file_, file_.id(), "title", std::string("Pareto results"));

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 #include "harness/errors.h"
 #include "harness/hdf5.h"
@@ -25,9 +26,12 @@ class CaseFile : public ::testing::Test {
  protected:
   [[nodiscard]] const fs::path& dir() const { return scratch_.path(); }
   [[nodiscard]] fs::path path(int number) const { return case_path(dir(), case_hash(number)); }
-  void write(std::initializer_list<int> numbers) const {
+  void write(std::initializer_list<int> numbers, const std::string& group_run = "go") const {
     std::vector<CaseRecord> records;
-    for (const int number : numbers) records.push_back(make_record(number));
+    for (const int number : numbers) {
+      records.push_back(make_record(number));
+      records.back().row["group_run"] = group_run;
+    }
     write_case_files(dir(), records);
   }
   // Names in the folder, subfolders included.
@@ -198,7 +202,7 @@ TEST_F(CaseFile, WritersInOneFolderLeaveWholeFiles) {
     if (child == 0) {
       for (int round = 0; round < 10; ++round) {
         prepare_case_folder(dir());
-        write({0, 1, 2});
+        write({0, 1, 2}, std::to_string(writer) + "." + std::to_string(round));
       }
       _exit(0);
     }
@@ -209,7 +213,13 @@ TEST_F(CaseFile, WritersInOneFolderLeaveWholeFiles) {
     waitpid(child, &status, 0);
     EXPECT_EQ(status, 0);
   }
-  for (int number = 0; number < 3; ++number) EXPECT_EQ(read_case_file(path(number)).invalid, "");
+  std::set<std::string> goes;
+  for (int number = 0; number < 3; ++number) {
+    const CaseReading reading = read_case_file(path(number));
+    ASSERT_EQ(reading.invalid, "");
+    goes.insert(reading.record.row.at("group_run"));
+  }
+  EXPECT_EQ(goes.size(), 1U) << "files of one group come from one go";
   EXPECT_EQ(names(dir()).size(), 4U) << "three cases and superseded/";
 }
 
