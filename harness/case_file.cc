@@ -222,7 +222,9 @@ void prepare_case_folder(const fs::path& dir) {
   }
   if (error) throw MachineError(fmt::format("{}: {}", dir.string(), error.message()));
   remove_stale_temporaries(dir);
-  const PendingFile writable(dir / "writable", {});
+  if (::access(dir.c_str(), R_OK | W_OK | X_OK) != 0) {
+    throw MachineError(fmt::format("{}: {}", dir.string(), std::strerror(errno)));
+  }
 }
 
 void write_case_files(const fs::path& dir, std::span<const CaseRecord> records) {
