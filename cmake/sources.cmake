@@ -47,7 +47,8 @@ if(PARETO_WITH_CUDA)
   pareto_add_objects(pareto_cuda ${cuda_sources})
   if(TARGET pareto_cuda)
     set_target_properties(pareto_cuda PROPERTIES CUDA_COMPILER_LAUNCHER "${PARETO_CUDA_LAUNCHER}")
-    target_compile_options(pareto_cuda PRIVATE -Xptxas=-v)
+    # Index maps are constexpr functions that kernels and host tests share.
+    target_compile_options(pareto_cuda PRIVATE -Xptxas=-v --expt-relaxed-constexpr)
   endif()
 endif()
 

@@ -1,0 +1,158 @@
+// The simplest qgemm on a GPU: one thread per element of y, operands read where they lie.
+//
+// Bottleneck: neighbouring threads read neighbouring rows of W, so that every load of W touches 32
+// lines; nothing is shared but through the caches. The first step of the ladder: what every later
+// variant is measured against.
+// Layout: device pointers; workspace for the codes of x (w8a8): s8 [M,K], fp32 [M].
+// Not measured yet: no GPU was at hand.
+#include <memory>
+
+#include "harness/variant.h"
+#include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_values.cuh"
+#include "reference/qgemm.h"
+
+namespace pareto {
+namespace {
+
+struct Sizes {
+  std::int64_t M = 0;
+  std::int64_t N = 0;
+  std::int64_t K = 0;
+};
+
+// x [M,K] · w [N,K]ᵀ, both of type T, one fp32 chain.
+template <typename T>
+__global__ void float_products(Sizes s, const T* x, const T* w, DeviceEpilogue epilogue) {
+  const std::int64_t index = thread_index();
+  if (index >= s.M * s.N) return;
+  const MatrixPlace place = matrix_place(index, s.N);
+  const T* x_row = x + place.row * s.K;
+  const T* w_row = w + place.column * s.K;
+  float sum = 0;
+  for (std::int64_t k = 0; k < s.K; ++k) sum = fmaf(to_float(x_row[k]), to_float(w_row[k]), sum);
+  epilogue.store(index, place.column, sum);
+}
+
+// Codes of one row of x and its scale amax/127, one thread per row; quotients in fp64.
+__global__ void quantize_rows(Sizes s, const float* x, std::int8_t* codes, float* scales) {
+  const std::int64_t row = thread_index();
+  if (row >= s.M) return;
+  const float* in = x + row * s.K;
+  float amax = 0;
+  for (std::int64_t k = 0; k < s.K; ++k) amax = fmaxf(amax, fabsf(in[k]));
+  const float scale = amax == 0 ? 1 : static_cast<float>(double{amax} / 127);
+  scales[row] = scale;
+  for (std::int64_t k = 0; k < s.K; ++k) {
+    // A subnormal amax may round to a scale of 0, whose codes are 0.
+    const double code = scale == 0 ? 0 : rint(double{in[k]} / double{scale});
+    codes[row * s.K + k] = static_cast<std::int8_t>(fmin(fmax(code, -127.0), 127.0));
+  }
+}
+
+// x codes [M,K] · w codes [N,K]ᵀ in int32, exact, then both scales.
+__global__ void integer_products(Sizes s, const std::int8_t* x, const float* x_scale,
+                                 const std::int8_t* w, const float* w_scale,
+                                 DeviceEpilogue epilogue) {
+  const std::int64_t index = thread_index();
+  if (index >= s.M * s.N) return;
+  const MatrixPlace place = matrix_place(index, s.N);
+  const std::int8_t* x_row = x + place.row * s.K;
+  const std::int8_t* w_row = w + place.column * s.K;
+  std::int32_t acc = 0;
+  for (std::int64_t k = 0; k < s.K; ++k) acc += std::int32_t{x_row[k]} * std::int32_t{w_row[k]};
+  const float scaled = static_cast<float>(acc) * x_scale[place.row] * w_scale[place.column];
+  epilogue.store(index, place.column, scaled);
+}
+
+// x [M,K] in 16 bits, w in nibbles [N,⌈K/2⌉] stored +8, fp16 scales [N,⌈K/group⌉]. A code of 4 bits
+// times a scale of 11 is exact in fp32.
+template <typename T>
+__global__ void nibble_products(Sizes s, std::int64_t group, const T* x, const std::uint8_t* w,
+                                const __half* w_scale, DeviceEpilogue epilogue) {
+  const std::int64_t index = thread_index();
+  if (index >= s.M * s.N) return;
+  const MatrixPlace place = matrix_place(index, s.N);
+  const T* x_row = x + place.row * s.K;
+  const __half* scales = w_scale + place.column * ceil_div(s.K, group);
+  float sum = 0;
+  for (std::int64_t k = 0; k < s.K; ++k) {
+    const int code = nibble_of(w[nibble_byte(place.column, k, s.K)], k) - 8;
+    const float weight = static_cast<float>(code) * __half2float(scales[k / group]);
+    sum = fmaf(to_float(x_row[k]), weight, sum);
+  }
+  epilogue.store(index, place.column, sum);
+}
+
+class CudaNaive : public Prepared {
+ public:
+  explicit CudaNaive(const Problem& problem)
+      : p_(QgemmProblem::from(problem)), sizes_{p_.M, p_.N, p_.K} {
+    if (p_.w_kind != WKind::kS8) return;
+    codes_ = DeviceBuffer<std::int8_t>(p_.M * p_.K);
+    scales_ = DeviceBuffer<float>(p_.M);
+  }
+
+  void run(const Call& call) override {
+    const DeviceEpilogue epilogue{call.in[kQgemmBias].as<const float>(), p_.activation,
+                                  p_.out_dtype, call.out[kQgemmY].data};
+    if (p_.w_kind == WKind::kS8) {
+      run_integers(call, epilogue);
+      return;
+    }
+    with_device_type(p_.x_dtype, [&]<typename T>(T* /*type*/) {
+      const T* x = call.in[kQgemmX].as<const T>();
+      if (p_.w_kind == WKind::kFloat) {
+        launch(float_products<T>, p_.M * p_.N, sizes_, x, call.in[kQgemmW].as<const T>(), epilogue);
+      } else {
+        launch(nibble_products<T>, p_.M * p_.N, sizes_, p_.w_group, x,
+               call.in[kQgemmW].as<const std::uint8_t>(),
+               call.in[kQgemmWScale].as<const __half>(), epilogue);
+      }
+    });
+  }
+
+ private:
+  void run_integers(const Call& call, const DeviceEpilogue& epilogue) {
+    launch(quantize_rows, p_.M, sizes_, call.in[kQgemmX].as<const float>(), codes_.data(),
+           scales_.data());
+    launch(integer_products, p_.M * p_.N, sizes_, codes_.data(), scales_.data(),
+           call.in[kQgemmW].as<const std::int8_t>(), call.in[kQgemmWScale].as<const float>(),
+           epilogue);
+  }
+
+  QgemmProblem p_;
+  Sizes sizes_;
+  DeviceBuffer<std::int8_t> codes_;
+  DeviceBuffer<float> scales_;
+};
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
+                                  ThreadPool& /*pool*/) {
+  return std::make_unique<CudaNaive>(problem);
+}
+
+Arithmetic arithmetic(const Problem& problem) {
+  const QgemmProblem p = QgemmProblem::from(problem);
+  Arithmetic a;
+  a.integer_acc = p.w_kind == WKind::kS8;
+  // Integer sums: conversion, two scales, bias.
+  a.epilogue_roundings = (a.integer_acc ? 3 : 0) + (p.has_bias ? 1 : 0);
+  return a;
+}
+
+const Registration registration{{
+    .op = "qgemm",
+    .name = "cuda_naive",
+    .summary = "CUDA, one thread per element of y; int32 sums where the scheme has integers",
+    .needs_cuda = 80,
+    .limits = {{.key = "scheme", .values = {"fp32", "bf16", "fp16", "w8a8", "w4a16_g128"}},
+               {.key = "operands", .values = {"float"}}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .unit = "cuda_fma_fp32",
+}};
+
+}  // namespace
+}  // namespace pareto
