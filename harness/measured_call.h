@@ -58,6 +58,7 @@ class MeasuredCall : public Subject {
   void begin_warm_visit();
   void begin_cold_visit();
   double cost_ratio_of_new_contents(int pairs);
+  void look_again();
   void fail(const std::string& message);
 
   const Case& case_;
@@ -66,15 +67,15 @@ class MeasuredCall : public Subject {
   ThreadPool& pool_;
   bool cold_;
   std::vector<Set> sets_;
-  Outputs scratch_;            ///< receives the warming call's results
+  Outputs scratch_;  ///< receives the warming call's results
   std::vector<Tensor> scratch_views_;
   Audit audit_;
   std::size_t next_set_ = 0;
   std::int64_t visit_ = 0;
   std::int64_t last_batch_ = 1;
-  bool auditing_ = false;      ///< the next sample is audited
+  bool auditing_ = false;                  ///< the next sample is audited
   std::optional<AffinityScope> affinity_;  ///< during a visit
-  Set* audited_ = nullptr;     ///< set whose outputs wait to be compared
+  Set* audited_ = nullptr;                 ///< set whose outputs wait to be compared
   double prepare_s_ = 0;
   std::size_t allocated_bytes_ = 0;
   Agreement agreement_;

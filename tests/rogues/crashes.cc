@@ -1,0 +1,22 @@
+// Trick: follows a null pointer
+#include "tests/rogues/rogue.h"
+
+namespace pareto {
+namespace {
+
+class Rogue : public rogue::Base {
+ public:
+  using Base::Base;
+  void run(const Call& call) override {
+    compute(call);
+    *nowhere_ = 1;
+  }
+
+ private:
+  volatile int* nowhere_ = nullptr;
+};
+
+const Registration registration{rogue::variant<Rogue>("crashes", "follows a null pointer")};
+
+}  // namespace
+}  // namespace pareto
