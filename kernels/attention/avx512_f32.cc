@@ -1,0 +1,130 @@
+// Attention in fp32 with AVX-512, for operands of every type.
+//
+// Idea: blocked_attention.h with 6 × 64 tiles: 24 accumulators, 4 loads, 1 broadcast per step.
+// Bottleneck: multiply-add units in prefill; reading K and V in decode.
+// Layout: K [keys / 64][d][64], V [d_v / 64][keys][64]; fp32 in prefill, the operands' own type in
+// decode.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "harness/variant.h"
+#include "kernels/attention/finish_row.h"
+#include "kernels/attention/packed_kv.h"
+#include "kernels/attention/row_blocks.h"
+#include "kernels/qgemm/pack_avx512.h"
+#include "kernels/vector_avx512.h"
+#include "reference/attention.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+
+#include "kernels/attention/blocked_attention.h"
+#include "kernels/attention/lanes_avx512.h"
+
+namespace pareto {
+namespace {
+
+/// 16 keys' rows as fp32; keys from `keys` on are 0.
+struct KeyLoad {
+  const KvRows& rows;
+  std::int64_t first;
+  std::int64_t keys;
+  __m512i operator()(int i, std::int64_t c) const {
+    if (first + i >= keys) return _mm512_setzero_si512();
+    return _mm512_castps_si512(load_codes_avx512(
+        rows.data, rows.dtype, rows.element(first + i) + c, first_lanes(rows.count - c)));
+  }
+};
+
+struct F32Avx512 : AttentionLanesAvx512 {
+  static constexpr DType kWord = DType::kF32;
+  static constexpr int kPair = 1;
+  static constexpr int kExpDegree = 5;
+
+  static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm512_fmadd_ps(x, w, c); }
+  static void store_weights(std::uint32_t* p, const Reg (&x)[kColumns]) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) _mm512_storeu_ps(p + c * kLanes, x[c]);
+  }
+  static float word_at(const std::uint32_t* words, std::int64_t element) {
+    return reinterpret_cast<const float*>(words)[element];
+  }
+  static void pack_q(const Tensor& q, std::int64_t i, std::int64_t count, std::uint32_t* out) {
+    for (std::int64_t c = 0; c < count; c += kLanes) {
+      _mm512_storeu_ps(out + c,
+                       load_codes_avx512(q.data, q.dtype, i + c, first_lanes(count - c)));
+    }
+  }
+  /// Keys [first, last) of one panel.
+  static void pack_k(const KvRows& rows, const KvLayout& layout, std::int64_t first,
+                     std::int64_t last, std::uint32_t* k) {
+    std::uint32_t* panel = k + first / kPanel * layout.k_panel_size();
+    for (std::int64_t at = 0; at < kPanel; at += 16) {
+      const KeyLoad load{rows, first + at, last};
+      for (std::int64_t step = 0; step < layout.steps; step += 16) {
+        pack_k_block_avx512(load, step, layout.steps, at, panel);
+      }
+    }
+  }
+  /// True if a value is not finite.
+  static bool pack_v(const KvRows& rows, const KvLayout& layout, std::int64_t first,
+                     std::int64_t last, std::uint32_t* v) {
+    bool odd = false;
+    for (std::int64_t j = first; j < first + kPanel; ++j) {
+      const std::int64_t element = j < last ? rows.element(j) : 0;
+      const std::int64_t count = j < last ? rows.count : 0;
+      for (std::int64_t c = 0; c < layout.v_panels * kPanel; c += kLanes) {
+        const Reg x =
+            load_codes_avx512(rows.data, rows.dtype, element + c, first_lanes(count - c));
+        odd = odd || any_non_finite(x);
+        _mm512_storeu_ps(v + layout.v_at(c / kPanel, j) + c % kPanel, x);
+      }
+    }
+    return odd;
+  }
+  static void widen(const std::byte* stored, DType dtype, std::int64_t count, std::uint32_t* out) {
+    constexpr std::int64_t kAhead = 4096;  // bytes
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      _mm_prefetch(reinterpret_cast<const char*>(stored) + i * size_of(dtype) + kAhead,
+                   _MM_HINT_T0);
+      _mm512_storeu_ps(out + i, load_codes_avx512(stored, dtype, i, 0xffff));
+    }
+  }
+};
+
+using Kernel = BlockedAttention<F32Avx512>;
+
+#pragma GCC pop_options
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
+                                  ThreadPool& pool) {
+  return std::make_unique<Kernel>(AttentionProblem::from(problem), in, pool);
+}
+
+Arithmetic arithmetic(const Problem& problem) {
+  Arithmetic a;
+  a.u_exp = 0x1p-21;
+  a.kv_block = keys_per_block(AttentionProblem::from(problem));
+  return a;
+}
+
+const Registration registration{{
+    .op = "attention",
+    .name = "avx512_f32",
+    .summary = "6x64 tiles of fp32 FMA, online softmax; any operand type, decoded while packing",
+    .needs = static_cast<IsaSet>(Isa::kAvx512),
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .unit = "fma_fp32",
+}};
+
+}  // namespace
+}  // namespace pareto

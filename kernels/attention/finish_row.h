@@ -1,0 +1,39 @@
+// The last step of a row of online softmax: sink, normalization, LSE.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace pareto {
+
+/// Online softmax of one row: the largest logit so far, in units of log 2, and Σ 2^(logit − max).
+struct SoftmaxState {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0;
+};
+
+struct FinishedRow {
+  float factor = 0;  ///< of the unnormalized o
+  float lse = -std::numeric_limits<float>::infinity();
+  bool empty = false;  ///< no key: o is 0 whatever was summed
+};
+
+/// `sink`: raw logit, −∞ if there is none.
+inline FinishedRow finish_row(const SoftmaxState& state, float sink) {
+  constexpr double kLn2 = 0.693147180559945309;
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  if (std::isnan(state.sum) || std::isnan(sink)) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    return {nan, nan, false};
+  }
+  const bool empty = state.max == -std::numeric_limits<float>::infinity();
+  if (empty) return {0, sink, true};
+  const double max = static_cast<double>(state.max) * kLn2;
+  const double top = std::max(max, static_cast<double>(sink));
+  const double own = std::exp(max - top);
+  const double sum = own * state.sum + (sink > kNone ? std::exp(sink - top) : 0.0);
+  return {static_cast<float>(own / sum), static_cast<float>(top + std::log(sum)), false};
+}
+
+}  // namespace pareto

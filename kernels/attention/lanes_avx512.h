@@ -1,0 +1,101 @@
+// What blocked attention needs of AVX-512: masks of lanes, sums over lanes, 2^⌊x⌋, and operands of
+// every type decoded.
+//
+// Included inside a `#pragma GCC target` region.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/attention/packed_kv.h"
+#include "kernels/qgemm/pack_avx512.h"
+#include "kernels/vector_avx512.h"
+
+namespace pareto {
+
+struct AttentionAvx512F32 : Avx512F32 {
+  static Reg floor_rest(Reg x) {
+    return _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
+  static Reg scale_floor(Reg a, Reg x) { return _mm512_scalef_ps(a, x); }
+};
+
+/// 16 elements from element i of fp32, bf16, fp16, E4M3 or s8; lanes outside the mask are 0 and not
+/// read. E4M3 shifted by 7 bits is the fp16 number 2^-8 times as large, subnormals included.
+inline __m512 load_codes_avx512(const std::byte* data, DType dtype, std::int64_t i,
+                                __mmask16 lanes) {
+  if (dtype != DType::kS8 && dtype != DType::kE4m3) return load_float_avx512(data, dtype, i, lanes);
+  const __m128i codes = _mm_maskz_loadu_epi8(lanes, data + i);
+  if (dtype == DType::kS8) return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+  const __m256i wide = _mm256_slli_epi16(_mm256_cvtepu8_epi16(codes), 7);
+  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x4000)), 1);
+  const __m256i rest = _mm256_and_si256(wide, _mm256_set1_epi16(0x3fff));
+  return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, rest)), _mm512_set1_ps(256.0F));
+}
+
+/// Lanes of masks, floats and scores; shared by the policies of fp32 and bf16 products.
+struct AttentionLanesAvx512 {
+  using V = AttentionAvx512F32;
+  using Reg = __m512;
+  static constexpr int kLanes = 16;
+  static constexpr int kColumns = 4;
+  static constexpr int kPanel = 64;
+  static constexpr int kRows = 6;
+
+  static Reg load(const std::uint32_t* p) { return _mm512_loadu_ps(p); }
+  static Reg load_floats(const float* p) { return _mm512_loadu_ps(p); }
+  static void store_floats(float* p, Reg x) { _mm512_storeu_ps(p, x); }
+  static Reg broadcast(const std::uint32_t* p) {
+    return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(*p)));
+  }
+  /// Lanes l with lo ≤ j + l < hi.
+  static __mmask16 lanes_between(std::int64_t j, std::int64_t lo, std::int64_t hi) {
+    return static_cast<__mmask16>(first_lanes(hi - j) & ~first_lanes(lo - j));
+  }
+  /// Those lanes of the mask whose byte is not 0.
+  static __mmask16 allowed_lanes(__mmask16 mask, const std::uint8_t* p, std::int64_t stride) {
+    if (stride == 0) return *p != 0 ? mask : __mmask16{0};
+    const __m128i bytes = _mm_maskz_loadu_epi8(mask, p);
+    return _mm_mask_test_epi8_mask(mask, bytes, bytes);
+  }
+  static Reg load_lanes(__mmask16 mask, const float* p, std::int64_t stride) {
+    return stride == 0 ? _mm512_set1_ps(*p) : _mm512_maskz_loadu_ps(mask, p);
+  }
+  static Reg select(__mmask16 mask, Reg a, Reg b) { return _mm512_mask_blend_ps(mask, b, a); }
+  static Reg iota() {
+    return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
+  static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
+  static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
+  static float first(Reg x) { return _mm512_cvtss_f32(x); }
+
+  /// `count` elements from element i of a row of o, times `factor`, rounded once to o's type.
+  static void store_row(const Tensor& o, std::int64_t i, std::int64_t count, const float* from,
+                        float factor) {
+    for (std::int64_t c = 0; c < count; c += kLanes) {
+      const Reg x = _mm512_mul_ps(_mm512_loadu_ps(from + c), _mm512_set1_ps(factor));
+      store_float_avx512(o.data, o.dtype, i + c, first_lanes(count - c), x);
+    }
+  }
+  static bool any_non_finite(Reg x) {
+    constexpr int kNanOrInfinity = 0x99;  // quiet and signalling NaN, ±∞
+    return _mm512_fpclass_ps_mask(x, kNanOrInfinity) != 0;
+  }
+};
+
+/// Dwords [16 keys][16 steps] to K's panel [step][64 keys], from key `at` of the panel.
+template <typename Load>
+inline void pack_k_block_avx512(const Load& load, std::int64_t step, std::int64_t steps,
+                                std::int64_t at, std::uint32_t* panel) {
+  __m512i block[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) block[i] = load(i, step);
+  transpose_dwords_avx512(block);
+  const std::int64_t count = steps - step < 16 ? steps - step : 16;
+  for (std::int64_t i = 0; i < count; ++i) {
+    _mm512_storeu_si512(panel + (step + i) * AttentionLanesAvx512::kPanel + at, block[i]);
+  }
+}
+
+}  // namespace pareto

@@ -1,0 +1,142 @@
+#include "kernels/attention/packed_kv.h"
+
+#include <vector>
+
+namespace pareto {
+namespace {
+
+template <typename Code>
+Code code_at(const KvRows& rows, std::int64_t j, std::int64_t c) {
+  return reinterpret_cast<const Code*>(rows.data)[rows.element(j) + c];
+}
+
+bool is_finite(std::uint32_t code, DType dtype) {
+  std::uint32_t exponent = 0;  // one-byte types are refused unless finite
+  if (dtype == DType::kF32) exponent = 0x7f800000;
+  if (dtype == DType::kBf16) exponent = 0x7f80;
+  if (dtype == DType::kF16) exponent = 0x7c00;
+  return exponent == 0 || (code & exponent) != exponent;
+}
+
+template <typename Code>
+void pack_k_codes(const KvRows& rows, const KvLayout& layout, Code* out) {
+  for (std::int64_t j = 0; j < rows.sequence.seq_kv; ++j) {
+    Code* panel = out + j / layout.panel * layout.k_panel_size();
+    for (std::int64_t c = 0; c < rows.count; ++c) {
+      const std::int64_t step = c / layout.pair * layout.panel + j % layout.panel;
+      panel[step * layout.pair + c % layout.pair] = code_at<Code>(rows, j, c);
+    }
+  }
+}
+
+template <typename Code>
+void pack_v_codes(const KvRows& rows, const KvLayout& layout, Code* out,
+                  std::uint8_t* non_finite) {
+  for (std::int64_t j = 0; j < rows.sequence.seq_kv; ++j) {
+    for (std::int64_t c = 0; c < rows.count; ++c) {
+      const Code code = code_at<Code>(rows, j, c);
+      const std::int64_t step =
+          layout.v_at(c / layout.panel, j / layout.pair * layout.pair) +
+          c % layout.panel * layout.pair;
+      out[step + j % layout.pair] = code;
+      if (!is_finite(code, rows.dtype)) non_finite[j / layout.panel] = 1;
+    }
+  }
+}
+
+template <typename Code>
+void pack_head(const KvRows& k, const KvRows& v, std::int64_t head, PackedKv& packed) {
+  pack_k_codes(k, packed.layout(), reinterpret_cast<Code*>(packed.k(head)));
+  pack_v_codes(v, packed.layout(), reinterpret_cast<Code*>(packed.v(head)),
+               packed.non_finite(head));
+}
+
+}  // namespace
+
+KvRows KvRows::of_k(const AttentionProblem& p, std::span<const Tensor> in,
+                    const AttentionSequence& sequence, std::int64_t head_kv) {
+  return {in[kAttentionK].data, p.kv_dtype, p.head_dim, p.head_dim, head_kv, sequence};
+}
+
+KvRows KvRows::of_v(const AttentionProblem& p, std::span<const Tensor> in,
+                    const AttentionSequence& sequence, std::int64_t head_kv) {
+  const Tensor& v = p.has_v ? in[kAttentionV] : in[kAttentionK];
+  const std::int64_t width = p.has_v ? p.head_dim_v : p.head_dim;
+  return {v.data, p.kv_dtype, width, p.head_dim_v, head_kv, sequence};
+}
+
+PackedKv::PackedKv(const AttentionProblem& p, const KvLayout& layout, std::int64_t element_bytes)
+    : layout_(layout), element_bytes_(element_bytes), heads_kv_(p.heads_kv) {
+  const std::int64_t heads = p.batch * p.heads_kv;
+  k_ = AlignedBuffer<std::byte>(heads * layout.k_size() * element_bytes);
+  v_ = AlignedBuffer<std::byte>(heads * layout.v_size() * element_bytes);
+  non_finite_ = AlignedBuffer<std::uint8_t>(heads * layout.k_panels);
+  k_head_scale_ = AlignedBuffer<float>(heads);
+  v_head_scale_ = AlignedBuffer<float>(heads);
+  std::ranges::fill(k_head_scale_.span(), 1.0F);
+  std::ranges::fill(v_head_scale_.span(), 1.0F);
+  if (p.kv_dtype != DType::kS8) return;
+  k_scale_ = AlignedBuffer<float>(heads * layout.keys);
+  v_scale_ = AlignedBuffer<float>(heads * layout.keys);
+}
+
+void PackedKv::pack_as_stored(const AttentionProblem& p, std::span<const Tensor> in,
+                              ThreadPool& pool) {
+  take_head_scales(p, in);
+  AttentionTables tables = AttentionTables::from(in);
+  AttentionProblem kv_only = p;
+  // Queries arrive later; where keys lie does not depend on them.
+  if (p.layout == AttentionLayout::kPagedRagged) kv_only.layout = AttentionLayout::kPaged;
+  std::vector<std::int32_t> no_queries;
+  if (kv_only.ragged_q()) {
+    no_queries.assign(static_cast<std::size_t>(p.batch) + 1, 0);
+    tables.cu_seqlens_q = no_queries.data();
+  }
+  pool.run([&](int thread, int threads) {
+    const auto [begin, end] = share_of(p.batch * p.heads_kv, thread, threads);
+    for (std::int64_t at = begin; at < end; ++at) {
+      const std::int64_t head_kv = at % p.heads_kv;
+      const AttentionSequence s = AttentionSequence::of(kv_only, tables, at / p.heads_kv);
+      const KvRows k = KvRows::of_k(p, in, s, head_kv);
+      const KvRows v = KvRows::of_v(p, in, s, head_kv);
+      switch (size_of(p.kv_dtype)) {
+        case 4:
+          pack_head<std::uint32_t>(k, v, at, *this);
+          break;
+        case 2:
+          pack_head<std::uint16_t>(k, v, at, *this);
+          break;
+        default:
+          pack_head<std::uint8_t>(k, v, at, *this);
+      }
+      take_scales(p, in, s, head_kv, 0, s.seq_kv);
+    }
+  });
+}
+
+void PackedKv::take_head_scales(const AttentionProblem& p, std::span<const Tensor> in) {
+  if (p.kv_dtype != DType::kE4m3) return;
+  const auto* from_k = in[kAttentionKScale].as<const float>();
+  const auto* from_v = p.has_v ? in[kAttentionVScale].as<const float>() : from_k;
+  for (std::int64_t at = 0; at < k_head_scale_.size(); ++at) {
+    const std::int64_t scale = kv_scale_index(p, at / p.heads_kv, at % p.heads_kv);
+    k_head_scale_[at] = from_k[scale];
+    v_head_scale_[at] = from_v[scale];
+  }
+}
+
+void PackedKv::take_scales(const AttentionProblem& p, std::span<const Tensor> in,
+                           const AttentionSequence& sequence, std::int64_t head_kv,
+                           std::int64_t first, std::int64_t last) {
+  if (k_scale_.size() == 0) return;
+  const std::int64_t at = head(sequence.b, head_kv);
+  const auto* from_k = in[kAttentionKScale].as<const float>();
+  const auto* from_v = p.has_v ? in[kAttentionVScale].as<const float>() : from_k;
+  for (std::int64_t j = first; j < last; ++j) {
+    const std::int64_t row = sequence.kv_row(head_kv, j);
+    k_scale(at)[j] = from_k[row];
+    v_scale(at)[j] = from_v[row];
+  }
+}
+
+}  // namespace pareto

@@ -1,0 +1,124 @@
+// K and V of every (sequence, KV head) in panels, as the register tiles of register_tiles.h read
+// them, and what comes with them: scales per key, and which panels hold a non-finite v.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "harness/aligned_buffer.h"
+#include "harness/thread_pool.h"
+#include "reference/attention.h"
+
+namespace pareto {
+
+/// A *step* is one dword of the reduction: `pair` elements of d in K, `pair` keys in V.
+///   K [k_panels][steps][panel keys][pair]    V [v_panels][keys / pair][panel columns][pair]
+/// Zeros stand beyond head_dim, head_dim_v and the last key.
+struct KvLayout {
+  std::int64_t panel = 0;
+  std::int64_t pair = 1;
+  std::int64_t steps = 0;
+  std::int64_t k_panels = 0;
+  std::int64_t v_panels = 0;
+  std::int64_t keys = 0;  ///< k_panels · panel
+
+  static KvLayout of(const AttentionProblem& p, std::int64_t panel, std::int64_t pair) {
+    KvLayout layout;
+    layout.panel = panel;
+    layout.pair = pair;
+    layout.steps = (p.head_dim + pair - 1) / pair;
+    layout.k_panels = (p.seq_kv + panel - 1) / panel;
+    layout.v_panels = (p.head_dim_v + panel - 1) / panel;
+    layout.keys = layout.k_panels * panel;
+    return layout;
+  }
+  // In elements.
+  [[nodiscard]] std::int64_t k_panel_size() const { return steps * pair * panel; }
+  [[nodiscard]] std::int64_t k_size() const { return k_panels * k_panel_size(); }
+  [[nodiscard]] std::int64_t v_size() const { return v_panels * keys * panel; }
+  /// Of V's panel at a key that is a multiple of `pair`.
+  [[nodiscard]] std::int64_t v_at(std::int64_t v_panel, std::int64_t key) const {
+    return (v_panel * keys + key) * panel;
+  }
+};
+
+/// Rows of slot k or v that belong to one sequence and KV head; key j's begin at element(j).
+struct KvRows {
+  const std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+  std::int64_t width = 0;  ///< elements of a row in memory
+  std::int64_t count = 0;  ///< of which these are used
+  std::int64_t head_kv = 0;
+  AttentionSequence sequence;
+
+  [[nodiscard]] std::int64_t element(std::int64_t j) const {
+    return sequence.kv_row(head_kv, j) * width;
+  }
+  static KvRows of_k(const AttentionProblem& p, std::span<const Tensor> in,
+                     const AttentionSequence& sequence, std::int64_t head_kv);
+  static KvRows of_v(const AttentionProblem& p, std::span<const Tensor> in,
+                     const AttentionSequence& sequence, std::int64_t head_kv);
+};
+
+class PackedKv {
+ public:
+  PackedKv() = default;
+  /// Room for all heads of the problem, elements of `element_bytes`.
+  PackedKv(const AttentionProblem& p, const KvLayout& layout, std::int64_t element_bytes);
+
+  /// Packs everything in the type it has (decode: once per KV cache).
+  void pack_as_stored(const AttentionProblem& p, std::span<const Tensor> in, ThreadPool& pool);
+  /// int8's scales of keys [first, last) of one head.
+  void take_scales(const AttentionProblem& p, std::span<const Tensor> in,
+                   const AttentionSequence& sequence, std::int64_t head_kv, std::int64_t first,
+                   std::int64_t last);
+
+  /// fp8's scales, one per head.
+  void take_head_scales(const AttentionProblem& p, std::span<const Tensor> in);
+
+  [[nodiscard]] const KvLayout& layout() const { return layout_; }
+  /// Index of (sequence, KV head) for the functions below.
+  [[nodiscard]] std::int64_t head(std::int64_t b, std::int64_t head_kv) const {
+    return b * heads_kv_ + head_kv;
+  }
+  [[nodiscard]] std::byte* k(std::int64_t head) {
+    return k_.data() + head * layout_.k_size() * element_bytes_;
+  }
+  [[nodiscard]] std::byte* v(std::int64_t head) {
+    return v_.data() + head * layout_.v_size() * element_bytes_;
+  }
+  /// Per key; null unless int8.
+  [[nodiscard]] float* k_scale(std::int64_t head) {
+    return k_scale_.size() > 0 ? k_scale_.data() + head * layout_.keys : nullptr;
+  }
+  [[nodiscard]] float* v_scale(std::int64_t head) {
+    return v_scale_.size() > 0 ? v_scale_.data() + head * layout_.keys : nullptr;
+  }
+  /// Of a whole head; 1 unless fp8.
+  [[nodiscard]] float k_head_scale(std::int64_t head) const { return k_head_scale_[head]; }
+  [[nodiscard]] float v_head_scale(std::int64_t head) const { return v_head_scale_[head]; }
+  /// Per panel of keys: does v hold a non-finite value there?
+  [[nodiscard]] std::uint8_t* non_finite(std::int64_t head) {
+    return non_finite_.data() + head * layout_.k_panels;
+  }
+  [[nodiscard]] std::int64_t element_bytes() const { return element_bytes_; }
+  [[nodiscard]] std::size_t bytes() const {
+    return k_.bytes() + v_.bytes() + k_scale_.bytes() + v_scale_.bytes() + non_finite_.bytes();
+  }
+
+ private:
+  KvLayout layout_;
+  std::int64_t element_bytes_ = 0;
+  std::int64_t heads_kv_ = 0;
+  AlignedBuffer<std::byte> k_;
+  AlignedBuffer<std::byte> v_;
+  AlignedBuffer<float> k_scale_;
+  AlignedBuffer<float> v_scale_;
+  AlignedBuffer<float> k_head_scale_;
+  AlignedBuffer<float> v_head_scale_;
+  AlignedBuffer<std::uint8_t> non_finite_;
+};
+
+}  // namespace pareto

@@ -1,0 +1,102 @@
+// Register tiles of blocked attention: kRows rows × one panel of columns, products summed in fp32.
+//
+// Included inside a `#pragma GCC target` region; T is the instruction set's policy. An explicit
+// broadcast serves all columns: 24 accumulators, 4 loads and one broadcast per step keep both
+// multiply-add units of an AVX-512 core busy, and 4 of 5 loads are of the panel, in L1 or L2.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <utility>
+
+namespace pareto {
+
+/// acc[R][C] += a[R][steps dwords] · b[steps][panel dwords], the first C registers of each step.
+template <typename T, int R, int C>
+inline __attribute__((always_inline)) void multiply_tile(typename T::Reg (&acc)[R][C],
+                                                         const std::uint32_t* a, std::int64_t lda,
+                                                         const std::uint32_t* b,
+                                                         std::int64_t steps) {
+  for (; steps > 0; --steps, ++a, b += T::kPanel) {
+    typename T::Reg w[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) w[c] = T::load(b + c * T::kLanes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const typename T::Reg x = T::broadcast(a + r * lda);
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) acc[r][c] = T::multiply_add(acc[r][c], w[c], x);
+    }
+  }
+}
+
+/// s[R][C registers] = q[R][steps] · K panel; row_max[R][lanes] takes the maxima along.
+template <typename T, int R, int C>
+void score_tile(const std::uint32_t* q, std::int64_t ldq, const std::uint32_t* k,
+                std::int64_t steps, float* s, std::int64_t lds, float* row_max) {
+  typename T::Reg acc[R][C];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) acc[r][c] = T::V::set1(0.0F);
+  }
+  multiply_tile<T, R, C>(acc, q, ldq, k, steps);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    typename T::Reg most = T::load_floats(row_max + r * T::kLanes);
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      T::store_floats(s + r * lds + c * T::kLanes, acc[r][c]);
+      most = T::V::max(most, acc[r][c]);
+    }
+    T::store_floats(row_max + r * T::kLanes, most);
+  }
+}
+
+/// o[R][C registers] = alpha[R] · o + p[R][steps] · V panel.
+template <typename T, int R, int C>
+void value_tile(const std::uint32_t* p, std::int64_t ldp, const std::uint32_t* v,
+                std::int64_t steps, float* o, std::int64_t ldo, const float* alpha) {
+  typename T::Reg acc[R][C];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+    const typename T::Reg factor = T::V::set1(alpha[r]);
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      acc[r][c] = T::V::mul(factor, T::load_floats(o + r * ldo + c * T::kLanes));
+    }
+  }
+  multiply_tile<T, R, C>(acc, p, ldp, v, steps);
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) T::store_floats(o + r * ldo + c * T::kLanes, acc[r][c]);
+  }
+}
+
+using ScoreTile = void (*)(const std::uint32_t*, std::int64_t, const std::uint32_t*, std::int64_t,
+                           float*, std::int64_t, float*);
+using ValueTile = void (*)(const std::uint32_t*, std::int64_t, const std::uint32_t*, std::int64_t,
+                           float*, std::int64_t, const float*);
+
+/// Tiles of every height and width, at [(rows − 1) · kColumns + columns − 1].
+template <typename T, int... kAt>
+constexpr std::array<ScoreTile, sizeof...(kAt)> score_tiles(std::integer_sequence<int, kAt...>) {
+  return {&score_tile<T, kAt / T::kColumns + 1, kAt % T::kColumns + 1>...};
+}
+template <typename T, int... kAt>
+constexpr std::array<ValueTile, sizeof...(kAt)> value_tiles(std::integer_sequence<int, kAt...>) {
+  return {&value_tile<T, kAt / T::kColumns + 1, kAt % T::kColumns + 1>...};
+}
+
+template <typename T>
+struct TileTable {
+  using Sequence = std::make_integer_sequence<int, T::kRows * T::kColumns>;
+  static constexpr auto kScore = score_tiles<T>(Sequence{});
+  static constexpr auto kValue = value_tiles<T>(Sequence{});
+  static constexpr std::size_t at(std::int64_t rows, std::int64_t columns) {
+    return static_cast<std::size_t>((rows - 1) * T::kColumns + columns - 1);
+  }
+};
+
+}  // namespace pareto

@@ -1,0 +1,102 @@
+// One row of scores of blocked attention: options and masks, the maximum, weights.
+//
+// Included inside a `#pragma GCC target` region; T is the instruction set's policy. Logits are in
+// units of log 2, so that weights are powers of 2.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "kernels/exp2_vector.h"
+#include "reference/attention.h"
+
+namespace pareto {
+
+/// What turns q·k of one row into a logit. Pointers stand at key 0 of the sequence.
+struct LogitTerms {
+  float factor = 1;  ///< of q·k: to units of log 2, or to tanh's argument under a softcap
+  float cap = 0;     ///< softcap in units of log 2; 0: none
+  float slope = 0;   ///< ALiBi's, likewise
+  std::int64_t position = 0;  ///< of the query among the keys
+  const float* k_scale = nullptr;
+  const float* bias = nullptr;
+  std::int64_t bias_stride = 0;
+  const std::uint8_t* allowed = nullptr;
+  std::int64_t allowed_stride = 0;
+  KeyRange range;  ///< keys left by masks and windows
+
+  [[nodiscard]] bool sees(std::int64_t j) const {
+    return j >= range.lo && j < range.hi && (allowed == nullptr || allowed[j * allowed_stride] != 0);
+  }
+};
+
+/// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞ where
+/// the row does not see the key, and returns the largest. first, last: multiples of the panel.
+template <typename T>
+float apply_terms(const LogitTerms& terms, std::int64_t block, float* s, std::int64_t first,
+                  std::int64_t last) {
+  using V = typename T::V;
+  using Reg = typename T::Reg;
+  constexpr float kLog2E = 0x1.715476p+0F;
+  const Reg none = V::set1(-std::numeric_limits<float>::infinity());
+  Reg most = none;
+  for (std::int64_t at = first; at < last; at += T::kLanes) {
+    const std::int64_t j = block + at;
+    auto mask = T::lanes_between(j, terms.range.lo, terms.range.hi);
+    if (terms.allowed != nullptr) {
+      mask = T::allowed_lanes(mask, terms.allowed + j * terms.allowed_stride, terms.allowed_stride);
+    }
+    Reg t = V::mul(T::load_floats(s + at), V::set1(terms.factor));
+    if (terms.k_scale != nullptr) t = V::mul(t, T::load_floats(terms.k_scale + j));
+    if (terms.cap > 0) t = V::mul(tanh_vector<V>(t), V::set1(terms.cap));
+    if (terms.slope != 0) {
+      const Reg from_query = V::add(V::set1(static_cast<float>(j - terms.position)), T::iota());
+      t = V::fnma(V::set1(terms.slope), V::abs(from_query), t);
+    }
+    if (terms.bias != nullptr) {
+      const Reg bias = T::load_lanes(mask, terms.bias + j * terms.bias_stride, terms.bias_stride);
+      t = V::fma(bias, V::set1(kLog2E), t);
+    }
+    t = T::select(mask, t, none);
+    T::store_floats(s + at, t);
+    most = V::max(most, t);
+  }
+  return T::reduce_max(most);
+}
+
+/// Replaces s[first … last) by weights 2^(s·factor − shift), as operands of value_tile (kPair
+/// weights per dword, those of s[j] in dword j / kPair), and returns their sum before rounding.
+/// v_scale, if any, multiplies what is stored.
+template <typename T>
+float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float shift,
+            const float* v_scale) {
+  using V = typename T::V;
+  using Reg = typename T::Reg;
+  const Reg scale = V::set1(factor);
+  const Reg minus_shift = V::set1(-shift);
+  Reg sum[T::kColumns];
+#pragma GCC unroll 4
+  for (int c = 0; c < T::kColumns; ++c) sum[c] = V::set1(0.0F);
+  for (std::int64_t j = first; j < last; j += T::kPanel) {
+    Reg p[T::kColumns];
+#pragma GCC unroll 4
+    for (int c = 0; c < T::kColumns; ++c) {
+      p[c] = exp2_vector<T::kExpDegree, V>(
+          V::fma(T::load_floats(s + j + c * T::kLanes), scale, minus_shift));
+      sum[c] = V::add(sum[c], p[c]);
+      if (v_scale != nullptr) p[c] = V::mul(p[c], T::load_floats(v_scale + j + c * T::kLanes));
+    }
+    T::store_weights(reinterpret_cast<std::uint32_t*>(s) + j / T::kPair, p);
+  }
+#pragma GCC unroll 4
+  for (int c = 1; c < T::kColumns; ++c) sum[0] = V::add(sum[0], sum[c]);
+  return T::reduce_add(sum[0]);
+}
+
+/// 2^x of one number, by the same function.
+template <typename T>
+float exp2_once(float x) {
+  return T::first(exp2_vector<T::kExpDegree, typename T::V>(T::V::set1(x)));
+}
+
+}  // namespace pareto
