@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/activation_vector.h"
 #include "kernels/sparse/panels.h"
 
 namespace pareto {

@@ -2,9 +2,9 @@
 // by an in-register permutation, so that the zeros cost nothing. Included inside V's target region
 // after panel_tiles.h.
 //
-// A panel is one stream: per pair of groups (8 columns) and vector, one byte per row with the
-// indices of both groups (2 bits each: first and second of the even group, then of the odd one),
-// then four vectors of values: first and second of the even group, of the odd group.
+// A vector of rows is one stream: per pair of groups (8 columns) one byte per row with the indices
+// of both groups (2 bits each: first and second of the even group, then of the odd one), then four
+// vectors of values: first and second of the even group, of the odd group.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,10 @@
 
 namespace pareto {
 
+/// c[kRows][stride] = x·wᵀ for kVectors vectors of rows, whose streams are `stream_bytes` apart.
 template <typename V, DType kT, int kRows, int kVectors>
-void two_to_four_tile(const std::byte* w, const float* x, std::int64_t pairs, float* c) {
+void two_to_four_tile(const std::byte* w, std::int64_t stream_bytes, const float* x,
+                      std::int64_t pairs, float* c, int stride) {
   constexpr std::int64_t kVectorBytes = V::kLanes * (kT == DType::kF32 ? 4 : 2);
   typename V::Reg sum[kRows][kVectors];
 #pragma GCC unroll 12
@@ -25,16 +27,17 @@ void two_to_four_tile(const std::byte* w, const float* x, std::int64_t pairs, fl
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V::zero();
   }
-  for (; pairs > 0; --pairs, x += 8 * kRows) {
+  for (; pairs > 0; --pairs, x += 8 * kRows, w += V::kLanes + 4 * kVectorBytes) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      auto index = V::load_control(w);
-      w += V::kLanes;
+      const std::byte* p = w + v * stream_bytes;
+      auto index = V::load_control(p);
+      p += V::kLanes;
 #pragma GCC unroll 2
       for (int group = 0; group < 2; ++group) {
-        const auto first = V::template widen<kT>(w);
-        const auto second = V::template widen<kT>(w + kVectorBytes);
-        w += 2 * kVectorBytes;
+        const auto first = V::template widen<kT>(p);
+        const auto second = V::template widen<kT>(p + kVectorBytes);
+        p += 2 * kVectorBytes;
         const auto index_of_second = V::template shift<2>(index);
 #pragma GCC unroll 12
         for (int i = 0; i < kRows; ++i) {
@@ -49,7 +52,23 @@ void two_to_four_tile(const std::byte* w, const float* x, std::int64_t pairs, fl
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) V::store(c + (i * kVectors + v) * V::kLanes, sum[i][v]);
+    for (int v = 0; v < kVectors; ++v) V::store(c + i * stride + v * V::kLanes, sum[i][v]);
+  }
+}
+
+/// Both vectors of a panel for a strip of kRows tokens: side by side where few tokens would leave
+/// the FMA units waiting, else one after the other, so that everything stays in registers.
+template <typename V, DType kT, int kRows>
+void two_to_four_panel(const std::byte* w, std::int64_t stream_bytes, const float* x,
+                       std::int64_t pairs, float* c) {
+  constexpr int kStride = 2 * V::kLanes;
+  if constexpr (kRows <= V::kLanes / 4) {
+    two_to_four_tile<V, kT, kRows, 2>(w, stream_bytes, x, pairs, c, kStride);
+  } else {
+    for (int v = 0; v < 2; ++v) {
+      two_to_four_tile<V, kT, kRows, 1>(w + v * stream_bytes, stream_bytes, x, pairs,
+                                        c + v * V::kLanes, kStride);
+    }
   }
 }
 
@@ -57,7 +76,10 @@ template <typename V, DType kT>
 class TwoToFourPanels : public PanelWeights {
  public:
   TwoToFourPanels(const SparseProblem& problem, std::span<const Tensor> in)
-      : p_(problem), pairs_((p_.groups_of_4() + 1) / 2), stream_(panels() * pairs_ * kPairBytes) {
+      : p_(problem),
+        pairs_((p_.groups_of_4() + 1) / 2),
+        stream_bytes_(pairs_ * kPairBytes),
+        stream_(panels() * kVectors * stream_bytes_) {
     for (std::int64_t n = 0; n < p_.N; ++n) pack_row(in, n);
   }
 
@@ -72,7 +94,7 @@ class TwoToFourPanels : public PanelWeights {
   void multiply(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
                 const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
     for (std::int64_t s = 0; s < x.count(); ++s) {
-      tile(x.height(), stream_.data() + panel * pairs_ * kPairBytes, x.strip(s), c,
+      tile(x.height(), stream_.data() + panel * kVectors * stream_bytes_, x.strip(s), c,
            std::make_index_sequence<kStripHeights<V>.size()>());
       isa.finish(epilogue, s * x.height(), x.tokens(s), panel * kPanel, rows, c, kPanel);
     }
@@ -82,16 +104,15 @@ class TwoToFourPanels : public PanelWeights {
   static constexpr int kVectors = 2;
   static constexpr int kPanel = kVectors * V::kLanes;
   static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
-  static constexpr std::int64_t kVectorPairBytes = V::kLanes * (1 + 4 * kSize);
-  static constexpr std::int64_t kPairBytes = kVectors * kVectorPairBytes;
+  static constexpr std::int64_t kPairBytes = V::kLanes * (1 + 4 * kSize);
 
   template <std::size_t... kIndex>
   void tile(int height, const std::byte* w, const float* x, float* c,
             std::index_sequence<kIndex...> /*heights*/) const {
-    using Tile = void (*)(const std::byte*, const float*, std::int64_t, float*);
-    constexpr Tile kTiles[] = {&two_to_four_tile<V, kT, kStripHeights<V>[kIndex], kVectors>...};
+    using Tile = void (*)(const std::byte*, std::int64_t, const float*, std::int64_t, float*);
+    constexpr Tile kTiles[] = {&two_to_four_panel<V, kT, kStripHeights<V>[kIndex]>...};
     for (std::size_t i = 0; i < sizeof...(kIndex); ++i) {
-      if (kStripHeights<V>[i] == height) kTiles[i](w, x, pairs_, c);
+      if (kStripHeights<V>[i] == height) kTiles[i](w, stream_bytes_, x, pairs_, c);
     }
   }
 
@@ -99,8 +120,7 @@ class TwoToFourPanels : public PanelWeights {
     const std::uint8_t* meta = in[kSparseMeta].as<const std::uint8_t>() + n * p_.meta_row_bytes();
     const std::byte* values = in[kSparseValues].data + n * p_.groups_of_4() * 2 * kSize;
     const std::int64_t lane = n % V::kLanes;
-    std::byte* to = stream_.data() + n / kPanel * pairs_ * kPairBytes +
-                    n % kPanel / V::kLanes * kVectorPairBytes;
+    std::byte* to = stream_.data() + n / V::kLanes * stream_bytes_;
     for (std::int64_t pair = 0; pair < pairs_; ++pair, to += kPairBytes) {
       to[lane] = static_cast<std::byte>(meta[pair]);  // both nibbles, as they stand
       for (std::int64_t i = 0; i < 4 && pair * 4 + i < p_.groups_of_4() * 2; ++i) {
@@ -111,7 +131,8 @@ class TwoToFourPanels : public PanelWeights {
   }
 
   SparseProblem p_;
-  std::int64_t pairs_;  ///< pairs of groups in a row
+  std::int64_t pairs_;         ///< pairs of groups in a row
+  std::int64_t stream_bytes_;  ///< of one vector of rows
   AlignedBuffer<std::byte> stream_;
 };
 
