@@ -42,6 +42,7 @@ const std::vector<Column>& measured_columns() {
       {"time_hi_s", kReal, "s", "Upper end of the median's 95 % interval"},
       {"prepare_s", kReal, "s", "Time to prepare what outlives a call"},
       {"samples", kInteger, "1", "Samples taken"},
+      {"visits_s", kReal, "s", "Time between blocks: contents swapped, one untimed call, checks"},
       {"calls_per_sample", kInteger, "1", "Back-to-back calls in one sample"},
       {"processes", kInteger, "1", "Processes that measured the case"},
       {"precision", kReal, "1", "Relative half width of the interval that was asked for"},

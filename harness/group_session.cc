@@ -211,6 +211,7 @@ class Session {
     row["time_hi_s"] = number(series.hi);
     row["samples"] = series.seconds_per_call.size();
     row["calls_per_sample"] = series.batch;
+    row["visits_s"] = number(series.visits_s);
     row["stop_reason"] = series.stop_reason;
     row["unstable"] = series.unstable;
     row["core_clock_hz"] = number(series.core_clock_hz);
