@@ -79,14 +79,15 @@ class OneDnnPrimitive {
   template <typename Primitive>
   void make(const typename Primitive::primitive_desc& pd) {
     primitive_ = Primitive(pd);
-    scratchpad_ = AlignedBuffer<std::byte>(
-        static_cast<std::int64_t>(pd.scratchpad_desc().get_size()));
+    scratchpad_ =
+        AlignedBuffer<std::byte>(static_cast<std::int64_t>(pd.scratchpad_desc().get_size()));
     add(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc(), scratchpad_.data());
   }
 
   /// `data` may be null if `set` comes before `run`.
   void add(int arg, const dnnl::memory::desc& desc, void* data) {
-    arguments_[arg] = dnnl::memory(desc, OneDnn::engine(), data == nullptr ? DNNL_MEMORY_NONE : data);
+    arguments_[arg] =
+        dnnl::memory(desc, OneDnn::engine(), data == nullptr ? DNNL_MEMORY_NONE : data);
   }
 
   void set(int arg, const void* data) {

@@ -31,8 +31,8 @@ class OneDnnLinear {
     const dnnl::memory::desc any({shape.K, shape.N}, type, Tag::any);
     const dnnl::memory::desc y({shape.M, shape.N}, onednn_type(shape.out), Tag::ab);
     const dnnl::memory::desc row({1, shape.N}, dnnl::memory::data_type::f32, Tag::ab);
-    const dnnl::matmul::desc desc = bias == nullptr ? dnnl::matmul::desc(x, any, y)
-                                                    : dnnl::matmul::desc(x, any, row, y);
+    const dnnl::matmul::desc desc =
+        bias == nullptr ? dnnl::matmul::desc(x, any, y) : dnnl::matmul::desc(x, any, row, y);
     const dnnl::matmul::primitive_desc pd(desc, attributes(shape.activation), OneDnn::engine());
     product_.make<dnnl::matmul>(pd);
     pack(w, given, pd.weights_desc());

@@ -74,8 +74,7 @@ __global__ void attend(Sizes s, const T* q, const T* k, const T* v, T* o, float*
     const int at = lane + i * kWarp;
     if (at < s.head_dim) q_part[i] = to_float(q[row * s.head_dim + at]);
   }
-  const KeySpan span =
-      s.causal ? causal_keys(query.i + s.offset, s.seq_kv) : KeySpan{0, s.seq_kv};
+  const KeySpan span = s.causal ? causal_keys(query.i + s.offset, s.seq_kv) : KeySpan{0, s.seq_kv};
   OnlineSoftmax softmax;
   for (std::int64_t j = span.lo; j < span.hi; ++j) {
     float dot = 0;

@@ -106,8 +106,8 @@ class CudaNaive : public Prepared {
         launch(float_products<T>, p_.M * p_.N, sizes_, x, call.in[kQgemmW].as<const T>(), epilogue);
       } else {
         launch(nibble_products<T>, p_.M * p_.N, sizes_, p_.w_group, x,
-               call.in[kQgemmW].as<const std::uint8_t>(),
-               call.in[kQgemmWScale].as<const __half>(), epilogue);
+               call.in[kQgemmW].as<const std::uint8_t>(), call.in[kQgemmWScale].as<const __half>(),
+               epilogue);
       }
     });
   }

@@ -17,8 +17,8 @@ namespace {
 // y[m,n] = Σ values[e] · x[m, index[e]] over offset[n] ≤ e < offset[n+1], one fp32 chain.
 template <typename T>
 __global__ void csr_products(std::int64_t M, std::int64_t N, std::int64_t K, const T* x,
-                             const T* values, const std::int32_t* index,
-                             const std::int64_t* offset, DeviceEpilogue epilogue) {
+                             const T* values, const std::int32_t* index, const std::int64_t* offset,
+                             DeviceEpilogue epilogue) {
   const std::int64_t element = thread_index();
   if (element >= M * N) return;
   const MatrixPlace place = matrix_place(element, N);
@@ -40,8 +40,7 @@ class CudaNaive : public Prepared {
                                   p_.out_dtype, call.out[kSparseY].data};
     with_device_type(p_.dtype, [&]<typename T>(T* /*type*/) {
       launch(csr_products<T>, p_.M * p_.N, p_.M, p_.N, p_.K, call.in[kSparseX].as<const T>(),
-             call.in[kSparseValues].as<const T>(),
-             call.in[kSparseIndex].as<const std::int32_t>(),
+             call.in[kSparseValues].as<const T>(), call.in[kSparseIndex].as<const std::int32_t>(),
              call.in[kSparseOffset].as<const std::int64_t>(), epilogue);
     });
   }

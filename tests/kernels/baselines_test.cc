@@ -2,7 +2,10 @@
 // is tested here is ours: that operands reach the library as it wants them, and results come back.
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "harness/check_battery.h"
 #include "harness/machine.h"
@@ -13,7 +16,7 @@ namespace {
 
 constexpr double kTimeoutS = 300;
 
-/// One baseline on one problem: "qgemm/openblas_fp32" and "M=5 N=7 …" as name=value words.
+/// One baseline on one problem: the keys that differ from their defaults.
 struct BaselineCase {
   std::string variant;
   std::vector<std::pair<std::string, std::string>> settings;
@@ -59,21 +62,41 @@ TEST_P(Baseline, AgreesWithTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(
     OpenBlas, Baseline,
-    testing::Values(BaselineCase{"qgemm/openblas_fp32", {{"scheme", "fp32"}}},
-                    BaselineCase{"qgemm/openblas_fp32",
-                                 {{"scheme", "fp32"}, {"bias", "present"}, {"activation", "relu"}}},
-                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w8a8"}}},
-                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w8a8_static"}}},
-                    BaselineCase{"qgemm/openblas_dequant",
-                                 {{"scheme", "w4a16_g128"}, {"dtype", "fp16"}}},
-                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "q4_k"}}},
-                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "nvfp4"}}},
-                    BaselineCase{"qgemm/openblas_dequant", {{"scheme", "fp8_e4m3"}}},
-                    BaselineCase{"sparse/openblas_dense", {{"format", "csr"}}},
-                    BaselineCase{"sparse/openblas_dense",
-                                 {{"format", "2to4"}, {"dtype", "bf16"}, {"bias", "present"}}},
-                    BaselineCase{"sparse/openblas_dense",
-                                 {{"format", "bsr16"}, {"dtype", "fp16"}}}),
+    testing::Values(
+        BaselineCase{"qgemm/openblas_fp32", {{"scheme", "fp32"}}},
+        BaselineCase{"qgemm/openblas_fp32",
+                     {{"scheme", "fp32"}, {"bias", "present"}, {"activation", "relu"}}},
+        BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w8a8"}}},
+        BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w8a8_static"}}},
+        BaselineCase{"qgemm/openblas_dequant", {{"scheme", "w4a16_g128"}, {"dtype", "fp16"}}},
+        BaselineCase{"qgemm/openblas_dequant", {{"scheme", "q4_k"}}},
+        BaselineCase{"qgemm/openblas_dequant", {{"scheme", "nvfp4"}}},
+        BaselineCase{"qgemm/openblas_dequant", {{"scheme", "fp8_e4m3"}}},
+        BaselineCase{"sparse/openblas_dense", {{"format", "csr"}}},
+        BaselineCase{"sparse/openblas_dense",
+                     {{"format", "2to4"}, {"dtype", "bf16"}, {"bias", "present"}}},
+        BaselineCase{"sparse/openblas_dense", {{"format", "bsr16"}, {"dtype", "fp16"}}}),
+    name_of_case);
+
+INSTANTIATE_TEST_SUITE_P(
+    OneDnn, Baseline,
+    testing::Values(
+        BaselineCase{"qgemm/onednn_fp32", {{"scheme", "fp32"}, {"bias", "present"}}},
+        BaselineCase{"qgemm/onednn_fp32", {{"scheme", "fp32"}, {"activation", "gelu"}}},
+        BaselineCase{"qgemm/onednn_bf16", {{"scheme", "bf16"}}},
+        BaselineCase{"qgemm/onednn_bf16",
+                     {{"scheme", "bf16"},
+                      {"out_dtype", "bf16"},
+                      {"activation", "silu"},
+                      {"bias", "present"}}},
+        BaselineCase{"qgemm/onednn_int8", {{"scheme", "w8a8"}}},
+        BaselineCase{"qgemm/onednn_int8",
+                     {{"scheme", "w8a8"}, {"bias", "present"}, {"activation", "relu"}}},
+        BaselineCase{"attention/onednn_unfused", {}},
+        BaselineCase{"attention/onednn_unfused", {{"mask", "causal"}, {"dtype", "bf16"}}},
+        BaselineCase{"attention/onednn_unfused",
+                     {{"heads_q", "6"}, {"heads_kv", "2"}, {"seq_q", "4"}, {"seq_kv", "70"}}},
+        BaselineCase{"sparse/onednn_dense_bf16", {{"format", "csr"}, {"dtype", "bf16"}}}),
     name_of_case);
 
 }  // namespace
