@@ -25,6 +25,13 @@ struct SparseEpilogue {
   Activation activation = Activation::kNone;
 };
 
+/// The bias with zeros behind it, so that whole vectors can be read.
+inline AlignedBuffer<float> padded_bias(const Tensor& bias, std::int64_t padding) {
+  AlignedBuffer<float> padded(bias.elements() + padding);
+  std::copy_n(bias.as<const float>(), bias.elements(), padded.data());
+  return padded;
+}
+
 /// The functions of one instruction set that panels of every format use.
 struct PanelIsa {
   int panel_rows = 0;            ///< rows of W side by side: two vectors
@@ -55,6 +62,32 @@ class PanelWeights {
                         float* workspace) const = 0;
 };
 
+/// Packs x[M, K] into strips.
+inline void pack_strips(const Tensor& x, std::int64_t M, std::int64_t K, const PanelIsa& isa,
+                        XStrips& strips, ThreadPool& pool) {
+  pool.run([&](int thread, int threads) {
+    const auto [begin, end] = share_of(M, thread, threads);
+    for (std::int64_t m = begin; m < end; ++m) {
+      isa.pack_token(x, m, K, strips.height(), strips.token(m));
+    }
+  });
+}
+
+/// y = f(x·Wᵀ + bias) for W of N rows; one workspace per thread.
+inline void multiply_panels(const PanelWeights& weights, std::int64_t N, const XStrips& x,
+                            const PanelIsa& isa, const SparseEpilogue& epilogue,
+                            std::vector<AlignedBuffer<float>>& workspace, ThreadPool& pool) {
+  pool.run([&](int thread, int threads) {
+    const auto [begin, end] = share_of(weights.panels(), thread, threads);
+    for (std::int64_t panel = begin; panel < end; ++panel) {
+      const std::int64_t first = weights.first_row(panel);
+      const std::int64_t next = panel + 1 < weights.panels() ? weights.first_row(panel + 1) : N;
+      weights.multiply(panel, x, isa, epilogue, next - first,
+                       workspace[static_cast<std::size_t>(thread)].data());
+    }
+  });
+}
+
 /// A prepared layer over any PanelWeights.
 class PanelSparse : public Prepared {
  public:
@@ -64,31 +97,14 @@ class PanelSparse : public Prepared {
         isa_(isa),
         weights_(std::move(weights)),
         x_(problem.M, weights_->k_padded(), isa.heights) {
-    if (p_.has_bias) {
-      bias_ = AlignedBuffer<float>(p_.N + isa.panel_rows);
-      std::copy_n(in[kSparseBias].as<const float>(), p_.N, bias_.data());
-    }
+    if (p_.has_bias) bias_ = padded_bias(in[kSparseBias], isa.panel_rows);
     for (int i = 0; i < threads; ++i) workspace_.emplace_back(weights_->workspace(x_));
   }
 
   void run(const Call& call) override {
-    call.pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(p_.M, thread, threads);
-      for (std::int64_t m = begin; m < end; ++m) {
-        isa_.pack_token(call.in[kSparseX], m, p_.K, x_.height(), x_.token(m));
-      }
-    });
+    pack_strips(call.in[kSparseX], p_.M, p_.K, isa_, x_, call.pool);
     const SparseEpilogue epilogue{call.out[kSparseY], bias_.data(), p_.activation};
-    call.pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(weights_->panels(), thread, threads);
-      for (std::int64_t panel = begin; panel < end; ++panel) {
-        const std::int64_t first = weights_->first_row(panel);
-        const std::int64_t next =
-            panel + 1 < weights_->panels() ? weights_->first_row(panel + 1) : p_.N;
-        weights_->multiply(panel, x_, isa_, epilogue, std::min(next, p_.N) - first,
-                           workspace_[static_cast<std::size_t>(thread)].data());
-      }
-    });
+    multiply_panels(*weights_, p_.N, x_, isa_, epilogue, workspace_, call.pool);
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override {

@@ -42,10 +42,7 @@ class SlicedSparse : public Prepared {
     for (int chunk = 0; chunk < w_.chunks(); ++chunk) {
       sums_.emplace_back((w_.rows(chunk) + 1) * tokens);
     }
-    if (p_.has_bias) {
-      bias_ = AlignedBuffer<float>(p_.N + kBiasPadding);
-      std::copy_n(in[kSparseBias].as<const float>(), p_.N, bias_.data());
-    }
+    if (p_.has_bias) bias_ = padded_bias(in[kSparseBias], kBiasPadding);
   }
 
   void run(const Call& call) override {

@@ -1,0 +1,45 @@
+// Zeros in x, dense W, with AVX-512: only the rows of Wᵀ that meet a nonzero of x are read.
+//
+// Idea: the nonzeros of each token are listed, then eight vectors of y collect x·row of Wᵀ
+// (skip_x.h). Bottleneck: reading W when there are few tokens (less of it, the more zeros there
+// are); one load of W per FMA otherwise.
+#include <cstdint>
+
+#include "harness/variant.h"
+#include "kernels/sparse/lanes_avx512.h"
+#include "kernels/sparse/panels.h"
+#include "kernels/sparse/skip_x.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,popcnt")
+#include "kernels/sparse/skip_x_tiles.h"
+#pragma GCC pop_options
+
+namespace pareto {
+namespace {
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
+                                  ThreadPool& pool) {
+  return std::make_unique<SkipXSparse>(SparseProblem::from(problem), in, skip_isa<SparseAvx512>(),
+                                       pool.size());
+}
+
+Arithmetic arithmetic(const Problem& problem) {
+  Arithmetic a;
+  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
+  return a;
+}
+
+const Registration registration{{
+    .op = "sparse",
+    .name = "avx512_skip_x",
+    .summary = "lists the nonzeros of x and reads only their rows of transposed W",
+    .needs = static_cast<IsaSet>(Isa::kAvx512),
+    .limits = {{.key = "format", .values = {"skip_x"}}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .unit = "fma_fp32",
+}};
+
+}  // namespace
+}  // namespace pareto
