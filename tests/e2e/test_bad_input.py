@@ -83,4 +83,5 @@ def test_eval_tensors(tmp_path):
 def test_unwritable_output(tmp_path):
     good = write(tmp_path / "good.toml", SWEEP)
     blocked = write(tmp_path / "file", "not a folder")
-    one_line(pareto("run", good, "-o", blocked), 4, "file")
+    one_line(pareto("run", good, "-o", blocked), 2, "file", "must be a folder")
+    one_line(pareto("run", good, "-o", "/proc/cases"), 4, "/proc/cases")
