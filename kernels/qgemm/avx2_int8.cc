@@ -20,13 +20,18 @@
 namespace pareto {
 namespace {
 
-// strip[⌈K/2⌉][rows][2] s16 from rows of codes; an odd K ends with a zero.
-template <typename Code>
-void pack_pairs(const Code* codes, std::int64_t K, int rows, std::int16_t* strip) {
+// strip[⌈K/2⌉][rows][2] s16 from rows of u8 codes, or of s8 codes given as bytes; an odd K ends
+// with a zero.
+template <bool kSigned>
+void pack_pairs(const std::uint8_t* codes, std::int64_t K, int rows, std::int16_t* strip) {
+  const auto widen = [](std::uint8_t code) {
+    const int value = code;
+    return static_cast<std::int16_t>(kSigned ? (value ^ 128) - 128 : value);
+  };
   for (std::int64_t k = 0; k < K; k += 2) {
     for (int i = 0; i < rows; ++i) {
-      *strip++ = codes[i * K + k];
-      *strip++ = k + 1 < K ? std::int16_t{codes[i * K + k + 1]} : std::int16_t{0};
+      *strip++ = widen(codes[i * K + k]);
+      *strip++ = k + 1 < K ? widen(codes[i * K + k + 1]) : std::int16_t{0};
     }
   }
 }
@@ -94,9 +99,9 @@ class Int8Qgemm : public Prepared {
     }
     const bool is_unsigned = p_.x_kind == XKind::kU8Row || p_.x_dtype == DType::kU8;
     if (is_unsigned) {
-      pack_pairs(source, p_.K, strip.rows, packed);
+      pack_pairs<false>(source, p_.K, strip.rows, packed);
     } else {
-      pack_pairs(reinterpret_cast<const std::int8_t*>(source), p_.K, strip.rows, packed);
+      pack_pairs<true>(source, p_.K, strip.rows, packed);
     }
   }
 
