@@ -42,12 +42,13 @@ class ActivationBound {
            (activation_ == Activation::kGelu || activation_ == Activation::kSilu);
   }
 
- private:
+  /// What the function itself may be off by; 0 without one.
   [[nodiscard]] double function_error(double value, double pre) const {
     if (activation_ == Activation::kNone) return 0;
     return u_f_ * (std::abs(value) + std::min(std::abs(pre), 16.0));
   }
 
+ private:
   Activation activation_;
   double u_out_;
   double normal_;

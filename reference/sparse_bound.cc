@@ -50,8 +50,11 @@ class Bounder {
         bounds.det[i] = after_.det(e.value, e.pre, det(e));
         bounds.stat[i] = after_.stat(e.value, e.pre, stat(e, i));
       } else {
-        // Nothing but zeros is added: exactly f(0).
+        // Nothing but zeros is added: f(0), exactly where f is (sigmoid's ½ is not).
         bounds.det[i] = after_.det(e.value, e.pre, 0);
+        if (after_.function_error(e.value, e.pre) > 0) {
+          bounds.stat[i] = after_.stat(e.value, e.pre, 0);
+        }
       }
       place(e, i, bounds);
     }
