@@ -72,7 +72,9 @@ class Bounder {
       const bool finite = std::isfinite(element.pre);
       bounds.det[i] = after_activation(element, finite ? det(element, sum, i) : 0);
       const double stat = finite ? this->stat(element, sum, i) : 0;
-      bounds.stat[i] = stat > 0 ? stat_after_activation(element, stat) : 0;
+      // sigmoid(0) is ½ to within the function's error even where nothing was added.
+      const bool inexact = stat > 0 || activation_error(element) > 0;
+      bounds.stat[i] = inexact ? stat_after_activation(element, stat) : 0;
       place(element, i, bounds);
     }
     return bounds;

@@ -120,6 +120,11 @@ TEST_P(EveryScheme, RejectsEveryMutantWithEveryOption) {
   EXPECT_EQ(joined(survivors(like, arithmetic_for(QgemmProblem::from(like)))), "");
 }
 
+TEST_P(EveryScheme, RejectsEveryMutantBehindAFunctionWithALimit) {
+  const Problem like = problem_of({{"scheme", GetParam().c_str()}, {"activation", "tanh"}});
+  EXPECT_EQ(joined(survivors(like, arithmetic_for(QgemmProblem::from(like)))), "");
+}
+
 TEST_P(EveryScheme, RejectsMutantsUnderLooseArithmetic) {
   const Problem like = problem_of({{"scheme", GetParam().c_str()}, {"bias", "present"}});
   std::vector<std::string> names = survivors(like, bf16_operands(QgemmProblem::from(like)));
