@@ -1,0 +1,102 @@
+"""The walk-through "Add a variant" of CONTRIBUTING.md, done: its code block becomes a variant.
+
+The file is compiled and linked by the very commands of the build, but beside it, so that the source
+tree stays as it is.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import program
+import pytest
+from program import pareto, pareto_json, write
+
+BUILD = Path(os.environ.get("PARETO_BUILD_DIR", "build")).resolve()
+NEIGHBOUR = "kernels/qgemm/scalar.cc"
+EXPERIMENT = """
+[[sweep]]
+op = "qgemm"
+variant = ["dot_*"]
+M = 4
+N = 16
+K = 32
+[measure]
+budget_s = 0.02
+precision = 0.5
+"""
+
+
+def code_block():
+    text = Path("CONTRIBUTING.md").read_text()
+    name = re.search(r"Save this as `kernels/qgemm/(\w+)\.cc`", text).group(1)
+    return name, re.search(r"```cpp\n(.*?)```", text, re.DOTALL).group(1)
+
+
+def run_in_build(command):
+    subprocess.run(command, cwd=BUILD, check=True, capture_output=True, text=True)
+
+
+def compile_like_neighbour(source, target):
+    for entry in json.loads((BUILD / "compile_commands.json").read_text()):
+        if entry["file"].endswith(NEIGHBOUR) and "/asan/" not in entry["command"]:
+            words = shlex.split(entry["command"])
+            words[words.index("-o") + 1] = str(target)
+            words[words.index("-c") + 1] = str(source)
+            run_in_build(words)
+            return
+    pytest.fail(f"{NEIGHBOUR} is not in compile_commands.json")
+
+
+def link_with(extra, target):
+    listing = subprocess.run(
+        ["ninja", "-t", "commands", "pareto"], cwd=BUILD, check=True, capture_output=True, text=True
+    )
+    link = next(line for line in reversed(listing.stdout.splitlines()) if " -o pareto " in line)
+    run_in_build(["sh", "-c", link.replace(" -o pareto ", f" {extra} -o {target} ", 1)])
+
+
+@pytest.fixture(scope="module")
+def variant(tmp_path_factory):
+    """Name of the variant; the program under test is one that has it."""
+    folder = tmp_path_factory.mktemp("variant")
+    name, code = code_block()
+    source = folder / f"{name}.cc"
+    source.write_text(code)
+    compile_like_neighbour(source, folder / "new.o")
+    link_with(folder / "new.o", folder / "pareto")
+    before, program.PROGRAM = program.PROGRAM, str(folder / "pareto")
+    yield name
+    program.PROGRAM = before
+
+
+def test_is_listed(variant):
+    names = [v["name"] for v in pareto_json("list", "--op", "qgemm")["variants"] if v["runnable"]]
+    assert f"qgemm/{variant}" in names
+
+
+def test_passes_its_checks(variant):
+    result = pareto("check", f"^qgemm/{variant} ")
+    assert result.returncode == 0, result.stdout
+    assert ", 0 failed" in result.stdout
+    assert not result.stdout.startswith("0 passed")
+
+
+def test_is_timed_against_another(variant):
+    words = ["--variant", f"{variant},scalar", "--set", "M=4", "N=16", "K=32", "--budget", "0.05"]
+    timed = pareto_json("time", "qgemm", *words)
+    assert [case["check_status"] for case in timed["cases"]] == ["pass", "pass"]
+    assert timed["pairs"][0]["first"] == variant
+
+
+def test_runs_in_an_experiment(variant, tmp_path):
+    experiment = write(tmp_path / "e.toml", EXPERIMENT)
+    result = pareto("run", experiment, "-o", tmp_path / "cases")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert pareto("merge", tmp_path / "cases", "-o", tmp_path / "r.h5").returncode == 0
+    (case,) = pareto_json("show", tmp_path / "r.h5")["cases"]
+    assert case["variant"] == variant
+    assert case["check_status"] == "pass"
