@@ -19,7 +19,6 @@ class OneDnnInt8 : public Prepared {
       : p_(p),
         linear_({.M = p.M, .N = p.N, .K = p.K, .dtype = DType::kS8, .out = DType::kS32},
                 in[kQgemmW].data, nullptr, threads),
-        vectors_((isa_here() & static_cast<IsaSet>(Isa::kAvx512)) != 0),
         x_(p.M * p.K),
         x_scale_(p.M),
         acc_(p.M * p.N),
@@ -45,12 +44,8 @@ class OneDnnInt8 : public Prepared {
  private:
   void quantize(const float* x, std::int64_t m) {
     std::int8_t* q = x_.data() + m * p_.K;
-    if (vectors_) {
-      x_scale_[m] = scale_of(amax_avx512(x, p_.K), 127);
-      quantize_s8_avx512(x, p_.K, x_scale_[m], q);
-    } else {
-      x_scale_[m] = quantize_row_s8({x, static_cast<std::size_t>(p_.K)}, q);
-    }
+    x_scale_[m] = scale_of(amax_avx512(x, p_.K), 127);
+    quantize_s8_avx512(x, p_.K, x_scale_[m], q);
   }
 
   void scale(std::int64_t m, float* y) const {
@@ -65,7 +60,6 @@ class OneDnnInt8 : public Prepared {
 
   QgemmProblem p_;
   OneDnnLinear linear_;
-  bool vectors_;
   AlignedBuffer<std::int8_t> x_;
   AlignedBuffer<float> x_scale_;
   AlignedBuffer<std::int32_t> acc_;
@@ -89,6 +83,8 @@ const Registration registration{{
     .op = "qgemm",
     .name = "onednn_int8",
     .summary = "oneDNN s8 matmul, x quantized per token before and int32 sums scaled after it",
+    // Without VNNI the library multiplies by vpmaddubsw, whose pairs saturate.
+    .needs = Isa::kAvx512 | Isa::kAvx512Vnni,
     .limits = {{.key = "scheme", .values = {"w8a8"}},
                {.key = "operands", .values = {"float"}},
                {.key = "activation", .values = {"none", "relu"}},
