@@ -113,14 +113,19 @@ struct Bf16Avx512 : AttentionLanesAvx512 {
     return odd;
   }
   static void widen(const std::byte* stored, DType dtype, std::int64_t count, std::uint32_t* out) {
-    constexpr std::int64_t kAhead = 4096;  // bytes
-    for (std::int64_t i = 0; i < count; i += 32) {
-      _mm_prefetch(reinterpret_cast<const char*>(stored) + i + kAhead, _MM_HINT_T0);
-      _mm512_storeu_si512(out + i / 2, load_pairs(stored, dtype, i, 32));
-    }
+    return dtype == DType::kS8 ? widen_codes<DType::kS8>(stored, count, out)
+                               : widen_codes<DType::kE4m3>(stored, count, out);
   }
 
  private:
+  template <DType kType>
+  static void widen_codes(const std::byte* stored, std::int64_t count, std::uint32_t* out) {
+    for (std::int64_t i = 0; i < count; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(stored) + i + kStreamAheadBytes, _MM_HINT_T0);
+      _mm512_storeu_si512(out + i / 2, load_pairs(stored, kType, i, 32));
+      _mm512_storeu_si512(out + i / 2 + kLanes, load_pairs(stored, kType, i + 32, 32));
+    }
+  }
   /// 16 columns of key j as fp32 whose lower halves are 0.
   static __m512i value_bits(const KvRows& rows, std::int64_t j, std::int64_t last,
                             std::int64_t c) {

@@ -91,11 +91,28 @@ struct F32Avx512 : AttentionLanesAvx512 {
     return odd;
   }
   static void widen(const std::byte* stored, DType dtype, std::int64_t count, std::uint32_t* out) {
-    constexpr std::int64_t kAhead = 4096;  // bytes
-    for (std::int64_t i = 0; i < count; i += kLanes) {
-      _mm_prefetch(reinterpret_cast<const char*>(stored) + i * size_of(dtype) + kAhead,
+    switch (dtype) {
+      case DType::kBf16:
+        return widen_codes<DType::kBf16, 2>(stored, count, out);
+      case DType::kF16:
+        return widen_codes<DType::kF16, 2>(stored, count, out);
+      case DType::kE4m3:
+        return widen_codes<DType::kE4m3, 1>(stored, count, out);
+      default:
+        return widen_codes<DType::kS8, 1>(stored, count, out);
+    }
+  }
+
+ private:
+  template <DType kType, int kBytes>
+  static void widen_codes(const std::byte* stored, std::int64_t count, std::uint32_t* out) {
+    for (std::int64_t i = 0; i < count; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(stored) + i * kBytes + kStreamAheadBytes,
                    _MM_HINT_T0);
-      _mm512_storeu_ps(out + i, load_codes_avx512(stored, dtype, i, 0xffff));
+#pragma GCC unroll 4
+      for (int lane = 0; lane < 64; lane += kLanes) {
+        _mm512_storeu_ps(out + i + lane, load_codes_avx512(stored, kType, i + lane, 0xffff));
+      }
     }
   }
 };

@@ -34,6 +34,9 @@ inline __m512 load_codes_avx512(const std::byte* data, DType dtype, std::int64_t
   return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, rest)), _mm512_set1_ps(256.0F));
 }
 
+/// How far ahead of its use a stored cache is fetched.
+inline constexpr int kStreamAheadBytes = 4096;
+
 /// Lanes of masks, floats and scores; shared by the policies of fp32 and bf16 products.
 struct AttentionLanesAvx512 {
   using V = AttentionAvx512F32;

@@ -1,0 +1,81 @@
+// The blocked attention kernels against the fp64 reference: every option, layout and type that they
+// take, at sizes that meet the edges of tiles, panels, blocks and parts.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+
+#include "harness/check_battery.h"
+#include "harness/registry.h"
+#include "tests/reference/attention_problems.h"
+
+namespace pareto {
+namespace {
+
+const char* const kVariants[] = {"avx512_f32", "avx512_bf16", "avx2_f32"};
+
+const char* const kOptions[] = {
+    "head_dim=64",
+    "head_dim=128 mask=causal heads_q=8 heads_kv=2 dtype=bf16",
+    "head_dim=17 head_dim_v=9 mask=causal_top_left dtype=bf16",
+    "head_dim=32 mask=causal window_left=21 dtype=fp16",
+    "head_dim=32 window_left=5 window_right=9 dtype=bf16 out_dtype=fp32",
+    "head_dim=32 softcap=3 sinks=given alibi=given mask=causal",
+    "head_dim=32 softcap=3 sinks=given alibi=given mask=causal dtype=bf16",
+    "head_dim=32 bias=full allowed=heads",
+    "head_dim=32 bias=heads allowed=full mask=causal dtype=bf16",
+    "head_dim=32 bias=shared allowed=keys out_dtype=fp16",
+    "head_dim=32 bias=keys allowed=shared seq_q=3 dtype=bf16",
+    "head_dim=80 head_dim_v=130 seq_q=1 heads_q=8 heads_kv=2 dtype=bf16",
+    "head_dim=64 seq_q=1 heads_kv=1",
+    "head_dim=64 seq_q=5 mask=causal heads_kv=1 dtype=fp16",
+    "head_dim=32 dtype=fp8_e4m3",
+    "head_dim=32 dtype=fp8_e4m3 kv_dtype=int8 mask=causal",
+    "head_dim=32 dtype=bf16 kv_dtype=fp8_e4m3 seq_q=1 heads_kv=1",
+    "head_dim=33 dtype=bf16 kv_dtype=int8 seq_q=2 heads_kv=1 allowed=heads",
+    "head_dim=32 dtype=fp16 kv_dtype=bf16",
+    "head_dim=32 kv_dtype=fp16",
+    "head_dim=32 kv_dtype=int8 seq_q=1 heads_kv=1",
+    "head_dim=72 head_dim_v=64 v=none heads_kv=1 dtype=bf16 seq_q=2",
+    "head_dim=72 head_dim_v=64 v=none heads_kv=1 kv_dtype=int8",
+    "head_dim=40 head_dim_v=24 v=none dtype=fp8_e4m3 mask=causal",
+    "head_dim=32 layout=ragged mask=causal sinks=given",
+    "head_dim=32 layout=ragged mask=causal bias=full allowed=shared dtype=bf16",
+    "head_dim=32 layout=ragged seq_q=3 mask=causal dtype=bf16",
+    "head_dim=32 layout=paged page_size=7 seq_q=1 heads_kv=2 dtype=bf16",
+    "head_dim=32 layout=paged page_size=1 alibi=given mask=causal",
+    "head_dim=32 layout=paged page_size=64 kv_dtype=int8 seq_q=4",
+    "head_dim=32 layout=paged_ragged page_size=16 window_left=12 mask=causal",
+    "head_dim=32 layout=paged_ragged page_size=16 v=none kv_dtype=fp8_e4m3 seq_q=12",
+    "head_dim=1 head_dim_v=0",
+    "head_dim=8 scale=0",
+    "head_dim=8 scale=-2 softcap=500 dtype=bf16",
+};
+
+class BlockedAttention : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+
+TEST_P(BlockedAttention, PassesTheBattery) {
+  const Problem like = attention_problem(std::get<1>(GetParam()));
+  const Variant& variant = find_variant(like.op(), std::get<0>(GetParam()));
+  const std::string missing = missing_here(variant);
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  const std::string reason = refusal(variant, like);
+  if (!reason.empty()) GTEST_SKIP() << reason;
+  ThreadPool pool(1);
+  CheckOptions options;
+  options.mutants = false;
+  options.pool_sizes = {3};
+  const CheckReport report = check_variant(variant, like, pool, options);
+  EXPECT_EQ(report.status, CheckStatus::kPass) << report.message;
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, BlockedAttention,
+                         testing::Combine(testing::ValuesIn(kVariants),
+                                          testing::ValuesIn(kOptions)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)) + "_" +
+                                  std::to_string(info.index % std::size(kOptions));
+                         });
+
+}  // namespace
+}  // namespace pareto
