@@ -1,6 +1,7 @@
 // Checks of the very calls that are timed. Nothing here runs inside the timer.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -42,7 +43,7 @@ class Audit {
   void call_ended(const CallBuffers& buffers);
   /// Later, untimed: compares everything. "" or the failed check, by the name of the trick.
   std::string compare(const CallBuffers& buffers, int content);
-  /// After the variant's last sample: what was noticed outside audited calls.
+  /// After the variant's last sample: what shows only over many calls, or outside them.
   [[nodiscard]] std::string finish() const;
 
   [[nodiscard]] std::int64_t audited() const { return audited_; }
@@ -64,6 +65,10 @@ class Audit {
   std::uint32_t modes_after_ = 0;
   ThreadWatch since_start_;
   ThreadWatch since_call_;
+  ProcessorWatch processors_;
+  double hidden_s_ = 0;  ///< processor time on threads that came and went, over all audited calls
+  double wall_s_ = 0;    ///< of all audited calls
+  std::chrono::steady_clock::time_point began_;
   std::string lingering_;  ///< threads that outlived prepare and the first call
   std::int64_t audited_ = 0;
   std::int64_t poisoned_ = 0;

@@ -180,7 +180,8 @@ void MeasuredCall::end_visit() {
 }
 
 double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
-  std::mt19937_64 random(case_.source.seed);
+  // New ones in every probe: what an earlier probe has shown may be remembered, too.
+  std::mt19937_64 random(case_.source.seed + static_cast<std::uint64_t>(probes_++));
   Set& set = sets_[0];
   Operands changed = contents_.operands(0);
   // The shortest of each: whatever else runs on the machine can only add time.
@@ -220,8 +221,8 @@ void MeasuredCall::look_again() {
 
 void MeasuredCall::finish() {
   const AffinityScope affinity(pool_.size(), variant_.own_threads);
-  fail(audit_.finish());
   look_again();
+  fail(audit_.finish());
   if (!failure_.empty()) return;
   // A second, longer look keeps one interruption from accusing anybody.
   if (cost_ratio_of_new_contents(kProbePairs) > kSuspiciousRatio) {

@@ -72,6 +72,7 @@ class MeasuredCall : public Subject {
   Audit audit_;
   std::size_t next_set_ = 0;
   std::int64_t visit_ = 0;
+  std::int64_t probes_ = 0;
   std::int64_t last_batch_ = 1;
   bool auditing_ = false;                  ///< the next sample is audited
   std::optional<AffinityScope> affinity_;  ///< during a visit

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -48,6 +49,18 @@ std::vector<int> new_ids(const std::vector<int>& before) {
   std::set_difference(now.begin(), now.end(), before.begin(), before.end(),
                       std::back_inserter(fresh));
   return fresh;
+}
+
+// Processor time of one thread of this process; the kernel's own coding of such a clock.
+clockid_t clock_of_thread(int id) {
+  constexpr unsigned kPerThreadSched = 6;
+  return static_cast<clockid_t>(~static_cast<unsigned>(id) << 3U | kPerThreadSched);
+}
+
+double seconds_of(clockid_t clock) {
+  timespec time{};
+  if (clock_gettime(clock, &time) != 0) return 0;  // the thread has ended
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 }  // namespace
@@ -109,6 +122,22 @@ std::string ThreadWatch::still_running() const {
   std::getline(file, name);
   return fmt::format("{} thread{} still running after the call (the first is '{}')", fresh.size(),
                      fresh.size() == 1 ? "" : "s", name);
+}
+
+// Threads first, the process last, and the other way round at the end: what is used in between
+// counts for the threads, so that the difference is never too large.
+ProcessorWatch::ProcessorWatch() {
+  for (const int id : thread_ids()) threads_.push_back({id, 0});
+  for (Thread& thread : threads_) thread.used_s = seconds_of(clock_of_thread(thread.id));
+  process_s_ = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+double ProcessorWatch::hidden_s() const {
+  double hidden = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - process_s_;
+  for (const Thread& thread : threads_) {
+    hidden -= std::max(0.0, seconds_of(clock_of_thread(thread.id)) - thread.used_s);
+  }
+  return hidden;
 }
 
 }  // namespace pareto

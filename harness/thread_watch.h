@@ -28,4 +28,22 @@ class ThreadWatch {
   std::vector<int> before_;  ///< thread ids, ascending
 };
 
+/// Processor time that a call spent on threads which were not there when it began: a variant may
+/// use the team that it is given and no more.
+class ProcessorWatch {
+ public:
+  ProcessorWatch();
+  /// Seconds since construction that no thread of then accounts for; 0 or a little less (the time
+  /// of looking) if there was none.
+  [[nodiscard]] double hidden_s() const;
+
+ private:
+  struct Thread {
+    int id;
+    double used_s;
+  };
+  std::vector<Thread> threads_;
+  double process_s_ = 0;
+};
+
 }  // namespace pareto

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cfenv>
+#include <chrono>
+#include <ctime>
 #include <thread>
 
 namespace pareto {
@@ -41,6 +43,25 @@ TEST(FpModes, FindsAndRepairsTheMemberOfAPool) {
   });
   EXPECT_EQ(restore_fp_modes(pool, wanted), "flush-to-zero left changed on thread 1");
   EXPECT_EQ(restore_fp_modes(pool, wanted), "");
+}
+
+void spin_for(std::chrono::milliseconds time) {
+  timespec start{};
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
+  do {
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
+           time.count());
+}
+
+TEST(ProcessorWatch, CountsThreadsThatCameAndWent) {
+  ThreadPool pool(2);
+  const ProcessorWatch watch;
+  pool.run([](int, int) { spin_for(std::chrono::milliseconds(5)); });
+  EXPECT_LT(watch.hidden_s(), 1e-3);  // the team was there before
+  std::thread([] { spin_for(std::chrono::milliseconds(10)); }).join();
+  EXPECT_GT(watch.hidden_s(), 8e-3);
 }
 
 TEST(ThreadWatch, AcceptsThreadsThatWereJoined) {
