@@ -67,7 +67,7 @@ std::vector<Key> make_keys() {
       number_key("m", KeyKind::kSize, std::int64_t{4}, 1, "method nm: of so many in a row"),
       number_key("theta", KeyKind::kReal, 0.0, 0, "method soft_threshold: the threshold"),
       number_key("rank", KeyKind::kInteger, std::int64_t{-1}, -1,
-                 "lowrank: rank of A and B; -1: a quarter of min(N, K)"),
+                 "lowrank: rank of A and B; -1: that of a and b, or a quarter of min(N, K)"),
       word_key("activation", activation_words(), "function applied after the bias, in fp32"),
       word_key("out_dtype", {"fp32", "bf16", "fp16"}, "type of y"),
       word_key("bias", {"none", "present"}, "whether a bias is added"),

@@ -87,7 +87,13 @@ void adopt_sparse(Problem& problem, TensorMap& inputs) {
     const HostTensor& w = float_tensor(inputs, "w", 2, "[N, K]");
     require_extent("w", w, 1, "K", K, "dataset x");
     problem.set("N", w.shape()[0]);
-    if (problem.word("format") == "lowrank") problem.set("method", std::string("svd"));
+    if (problem.word("format") == "lowrank") {
+      if (problem.size("rank") < 0) {
+        throw InputError(
+            "rank is missing: format = lowrank makes a and b of dataset w with that rank");
+      }
+      problem.set("method", std::string("svd"));
+    }
   }
   const bool bias = holds(inputs, "bias");
   problem.set("bias", std::string(bias ? "present" : "none"));

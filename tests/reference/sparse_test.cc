@@ -254,6 +254,15 @@ TEST(Sparse, BadInputIsNamed) {
             std::string::npos);
 }
 
+TEST(Sparse, FactoringADatasetNeedsARank) {
+  TensorMap inputs;
+  inputs["x"] = tensor({1, 3}, {1, 2, 3});
+  inputs["w"] = tensor({2, 3}, std::vector<float>(6, 1.0F));
+  Problem problem(find_op("sparse"));
+  problem.set("format", std::string("lowrank"));
+  EXPECT_THROW(problem.op().adopt(problem, inputs), InputError);
+}
+
 TEST(Sparse, FilesAreCutToTheRowsAskedFor) {
   TensorMap inputs;
   inputs["x"] = tensor({3, 2}, {1, 2, 3, 4, 5, 6});
