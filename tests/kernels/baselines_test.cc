@@ -24,7 +24,9 @@ struct BaselineCase {
 
 std::string name_of_case(const testing::TestParamInfo<BaselineCase>& info) {
   std::string name = info.param.variant;
-  for (const auto& [key, value] : info.param.settings) name += "_" + key + "_" + value;
+  for (const auto& [key, value] : info.param.settings) {
+    name.append("_").append(key).append("_").append(value);
+  }
   for (char& c : name) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
   }
