@@ -161,7 +161,8 @@ std::vector<PairedRows> pair_inside(const ResultFile& file, const std::string& v
     alike[circumstances(row_of(file, row))].push_back(row);
   }
   std::vector<PairedRows> pairs;
-  for (const auto& [key, rows] : alike) {
+  for (const auto& entry : alike) {
+    const std::vector<std::size_t>& rows = entry.second;
     const auto find = [&](const std::string& name) {
       return std::find_if(rows.begin(), rows.end(),
                           [&](std::size_t row) { return is_named(row_of(file, row), name); });

@@ -121,11 +121,21 @@ std::vector<Entry> parse_header(const std::string& path, std::span<const char> b
   return entries;
 }
 
+// Every fp16 value by its bits.
+std::vector<float> decode_halves() {
+  constexpr std::int64_t kCodes = 1 << 16;
+  const HostTensor codes(DType::kF16, {kCodes});
+  std::vector<float> values(kCodes);
+  for (std::int64_t i = 0; i < kCodes; ++i) {
+    codes.span<std::uint16_t>()[static_cast<std::size_t>(i)] = static_cast<std::uint16_t>(i);
+    values[static_cast<std::size_t>(i)] = static_cast<float>(codes.value(i));
+  }
+  return values;
+}
+
 float half_to_float(std::uint16_t half) {
-  _Float16 value;
-  static_assert(sizeof(value) == sizeof(half));
-  std::memcpy(&value, &half, sizeof(half));
-  return static_cast<float>(value);
+  static const std::vector<float> kValues = decode_halves();
+  return kValues[half];
 }
 
 // `to[i] = convert(from[i])` for unaligned elements of type From.
