@@ -160,7 +160,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 Arithmetic arithmetic(const Problem& /*problem*/) {
   Arithmetic a;
   a.integer_acc = true;
-  a.epilogue_roundings = 3;  // conversion, first scale, second scale with bias
+  a.epilogue_roundings = 3;  // conversion, scale of w, scale of x with bias
   return a;
 }
 

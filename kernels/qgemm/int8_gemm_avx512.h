@@ -160,7 +160,7 @@ class Int8Qgemm : public Prepared {
 inline Arithmetic int8_arithmetic(const Problem& /*problem*/) {
   Arithmetic a;
   a.integer_acc = true;
-  a.epilogue_roundings = 3;  // conversion, first scale, second scale with bias
+  a.epilogue_roundings = 3;  // conversion, scale of w, scale of x with bias
   return a;
 }
 

@@ -37,8 +37,9 @@ inline void store_f32_avx2(const Epilogue& e, const TileRect& rect, const void* 
     for (int i = 0; i < rect.rows; ++i) {
       __m256 y = _mm256_load_ps(static_cast<const float*>(c) + i * 32 + j);
       if (e.column_scale != nullptr) {
-        y = _mm256_mul_ps(y, _mm256_set1_ps(e.row_scale[rect.row + i]));
-        y = _mm256_fmadd_ps(y, _mm256_loadu_ps(e.column_scale + column), bias);
+        // Weights are seldom extreme: their scale first neither overflows nor underflows.
+        y = _mm256_mul_ps(y, _mm256_loadu_ps(e.column_scale + column));
+        y = _mm256_fmadd_ps(y, _mm256_set1_ps(e.row_scale[rect.row + i]), bias);
       } else if (e.bias != nullptr) {
         y = _mm256_add_ps(y, bias);
       }
@@ -67,8 +68,9 @@ inline void store_s32_avx2(const Epilogue& e, const TileRect& rect, const void* 
         std::memcpy(e.acc + row * e.y.shape[1] + column, &acc,
                     static_cast<std::size_t>(columns) * sizeof(std::int32_t));
       }
-      const __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(e.row_scale[row]));
-      store_row_avx2(e, row, column, columns, _mm256_fmadd_ps(y, w_scale, bias));
+      const __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), w_scale);
+      store_row_avx2(e, row, column, columns,
+                     _mm256_fmadd_ps(y, _mm256_set1_ps(e.row_scale[row]), bias));
     }
   }
 }

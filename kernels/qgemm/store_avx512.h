@@ -31,8 +31,9 @@ inline void store_f32_avx512(const Epilogue& e, const TileRect& rect, const void
     for (int i = 0; i < rect.rows; ++i) {
       __m512 y = _mm512_load_ps(static_cast<const float*>(c) + i * kStoreColumns + j);
       if (e.column_scale != nullptr) {
-        y = _mm512_mul_ps(y, _mm512_set1_ps(e.row_scale[rect.row + i]));
-        y = _mm512_fmadd_ps(y, _mm512_loadu_ps(e.column_scale + column), bias);
+        // Weights are seldom extreme: their scale first neither overflows nor underflows.
+        y = _mm512_mul_ps(y, _mm512_loadu_ps(e.column_scale + column));
+        y = _mm512_fmadd_ps(y, _mm512_set1_ps(e.row_scale[rect.row + i]), bias);
       } else if (e.bias != nullptr) {
         y = _mm512_add_ps(y, bias);
       }
@@ -61,8 +62,9 @@ inline void store_s32_avx512(const Epilogue& e, const TileRect& rect, const void
       if (e.acc != nullptr) {
         _mm512_mask_storeu_epi32(e.acc + row * e.y.shape[1] + column, lanes, acc);
       }
-      const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(e.row_scale[row]));
-      store_row_avx512(e, row, column, lanes, _mm512_fmadd_ps(y, w_scale, bias));
+      const __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), w_scale);
+      store_row_avx512(e, row, column, lanes,
+                       _mm512_fmadd_ps(y, _mm512_set1_ps(e.row_scale[row]), bias));
     }
   }
 }

@@ -3,6 +3,7 @@
 // sides, several blocks of K.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -49,15 +50,13 @@ std::vector<const Variant*> ours_here() {
 }
 
 // All variants that take the problem; returns how many.
-int expect_agreement(const Problem& problem, const std::vector<std::string>& distributions) {
+int expect_agreement(const Problem& problem, const std::vector<CheckInput>& inputs) {
   ThreadPool pool(1);
   CheckOptions options;
   options.battery = false;
   options.mutants = false;
   options.pool_sizes = {2, 3};
-  for (const std::string& distribution : distributions) {
-    options.own.push_back(own_input(problem, {.distribution = distribution, .seed = 7}));
-  }
+  options.own = inputs;
   int taken = 0;
   for (const Variant* variant : ours_here()) {
     if (!refusal(*variant, problem).empty()) continue;
@@ -70,15 +69,23 @@ int expect_agreement(const Problem& problem, const std::vector<std::string>& dis
   return taken;
 }
 
+int expect_agreement_on(const Problem& problem, const std::vector<std::string>& distributions) {
+  std::vector<CheckInput> inputs;
+  for (const std::string& distribution : distributions) {
+    inputs.push_back(own_input(problem, {.distribution = distribution, .seed = 7}));
+  }
+  return expect_agreement(problem, inputs);
+}
+
 class QgemmSchemes : public testing::TestWithParam<std::string> {};
 
 TEST_P(QgemmSchemes, AgreeWithTheReference) {
   int turn = 0;
   for (const Sizes& sizes : kSizes) {
-    EXPECT_GE(expect_agreement(problem_of(GetParam(), sizes, turn++), {"normal", "planted"}), 1);
+    EXPECT_GE(expect_agreement_on(problem_of(GetParam(), sizes, turn++), {"normal", "planted"}), 1);
   }
   for (int i = 0; i < 2; ++i, turn += 3) {
-    EXPECT_GE(expect_agreement(problem_of(GetParam(), kSeveralBlocks, turn), {"normal"}), 1);
+    EXPECT_GE(expect_agreement_on(problem_of(GetParam(), kSeveralBlocks, turn), {"normal"}), 1);
   }
 }
 
@@ -86,8 +93,35 @@ TEST_P(QgemmSchemes, AreExactOnExactInputs) {
   for (const Sizes& sizes : {Sizes{13, 33, 513}, Sizes{1, 64, 256}}) {
     Problem problem = problem_of(GetParam(), sizes, 0);
     problem.set_text("activation", "none");
-    EXPECT_GE(expect_agreement(problem, {"exact"}), 1);
+    EXPECT_GE(expect_agreement_on(problem, {"exact"}), 1);
   }
+}
+
+// Rows of x from zero and subnormals, whose scales have no reciprocal, to the top of fp32; rows of
+// w that are zero, tiny, or have a single outlier.
+TEST_P(QgemmSchemes, AgreeAtExtremeMagnitudes) {
+  const std::vector<float> magnitudes = {0,      1e-45F, 3e-43F, 1e-39F, 2e-38F,
+                                         1e-30F, 1,      1e18F,  1e33F};
+  const Sizes sizes = {static_cast<std::int64_t>(magnitudes.size()), 35, 261};
+  Problem problem(find_op("qgemm"));
+  problem.set("M", sizes.M).set("N", sizes.N).set("K", sizes.K);
+  problem.set_text("scheme", GetParam());
+  TensorMap inputs = problem.op().draw(problem, {.distribution = "normal", .seed = 3});
+  const bool half = GetParam() == "fp16";  // beyond ±65504 lies Inf, which is another test's matter
+  for (std::int64_t m = 0; m < sizes.M; ++m) {
+    const float factor = magnitudes[static_cast<std::size_t>(m)];
+    for (std::int64_t k = 0; k < sizes.K; ++k) {
+      inputs["x"].view().as<float>()[m * sizes.K + k] *= half ? std::min(factor, 1e3F) : factor;
+    }
+  }
+  for (std::int64_t k = 0; k < sizes.K; ++k) {
+    auto* w = inputs["w"].view().as<float>();
+    w[k] = 0;
+    w[sizes.K + k] *= 1e-3F;
+    w[2 * sizes.K + k] *= k == 100 ? 1e3F : 1.0F;
+  }
+  const CheckInput extreme{"extreme", problem.op().encode(problem, inputs), {}};
+  EXPECT_GE(expect_agreement(problem, {extreme}), 1);
 }
 
 std::vector<std::string> scheme_names() {
@@ -106,7 +140,7 @@ TEST(QgemmVariants, MultiplyIntegersBitForBit) {
         Problem problem = problem_of("w8a8", sizes, turn++);
         problem.set_text("operands", operands);
         problem.set_text("x_zero", zero);
-        EXPECT_GE(expect_agreement(problem, {"normal"}), 1);
+        EXPECT_GE(expect_agreement_on(problem, {"normal"}), 1);
       }
     }
   }
