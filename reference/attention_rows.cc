@@ -262,10 +262,11 @@ void AttentionOperands::softmax(const AttentionQuery& query, const AttentionKv& 
     }
     row.key.push_back(j);
     row.s.push_back(logit);
-    row.x.push_back(std::abs(scale) * product.magnitude * kv.k_scale[at]);
+    const double size = product.magnitude * std::abs(kv.k_scale[at]);
+    row.x.push_back(std::abs(scale) * size);
     row.t.push_back(capped);
     row.extra.push_back(extra);
-    row.max_product = std::max(row.max_product, product.magnitude * kv.k_scale[at]);
+    row.max_product = std::max(row.max_product, size);
   }
   if (p_.has_sinks && !fault.no_sinks) {
     row.sink = in_[kAttentionSinks].as<float>()[query.head];
