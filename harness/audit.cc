@@ -99,13 +99,15 @@ void Audit::call_begins() {
   if (!options_.own_threads) since_call_ = ThreadWatch();
   modes_before_ = fp_modes();
   if (!options_.own_threads) processors_ = ProcessorWatch();
-  began_ = std::chrono::steady_clock::now();
 }
 
 void Audit::call_ended(const CallBuffers& buffers) {
   sample_ = sample_of(buffers.out());
-  if (!options_.own_threads) hidden_s_ += std::max(0.0, processors_.hidden_s());
-  wall_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+  if (!options_.own_threads) {
+    const ProcessorWatch::Use use = processors_.since();
+    hidden_s_ += std::max(0.0, use.hidden_s);
+    used_s_ += use.all_s;
+  }
   modes_after_ = fp_modes();
   set_fp_modes(modes_before_);
 }
@@ -178,11 +180,11 @@ std::string Audit::finish() const {
   constexpr double kNoticeableS = 100e-6;
   constexpr double kNoticeableShare = 0.05;
   if (!lingering_.empty()) return "threads: " + lingering_;
-  if (hidden_s_ < kNoticeableS || hidden_s_ < kNoticeableShare * wall_s_) return "";
+  if (hidden_s_ < kNoticeableS || hidden_s_ < kNoticeableShare * used_s_) return "";
   return fmt::format(
       "threads: timed calls brought threads of their own, besides the team that they are given: "
-      "{:.3g} ms of processor time on them in {:.3g} ms",
-      1e3 * hidden_s_, 1e3 * wall_s_);
+      "{:.0f} % of their processor time",
+      100 * hidden_s_ / used_s_);
 }
 
 }  // namespace pareto

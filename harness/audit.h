@@ -1,7 +1,6 @@
 // Checks of the very calls that are timed. Nothing here runs inside the timer.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -66,9 +65,8 @@ class Audit {
   ThreadWatch since_start_;
   ThreadWatch since_call_;
   ProcessorWatch processors_;
-  double hidden_s_ = 0;  ///< processor time on threads that came and went, over all audited calls
-  double wall_s_ = 0;    ///< of all audited calls
-  std::chrono::steady_clock::time_point began_;
+  double hidden_s_ = 0;    ///< processor time on threads that came and went, over all audited calls
+  double used_s_ = 0;      ///< processor time of all audited calls
   std::string lingering_;  ///< threads that outlived prepare and the first call
   std::int64_t audited_ = 0;
   std::int64_t poisoned_ = 0;

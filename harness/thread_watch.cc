@@ -132,12 +132,13 @@ ProcessorWatch::ProcessorWatch() {
   process_s_ = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-double ProcessorWatch::hidden_s() const {
-  double hidden = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - process_s_;
+ProcessorWatch::Use ProcessorWatch::since() const {
+  const double all = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - process_s_;
+  double hidden = all;
   for (const Thread& thread : threads_) {
     hidden -= std::max(0.0, seconds_of(clock_of_thread(thread.id)) - thread.used_s);
   }
-  return hidden;
+  return {all, hidden};
 }
 
 }  // namespace pareto

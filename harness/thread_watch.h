@@ -33,9 +33,12 @@ class ThreadWatch {
 class ProcessorWatch {
  public:
   ProcessorWatch();
-  /// Seconds since construction that no thread of then accounts for; 0 or a little less (the time
-  /// of looking) if there was none.
-  [[nodiscard]] double hidden_s() const;
+  struct Use {
+    double all_s = 0;
+    double hidden_s = 0;  ///< that no thread of then accounts for; a little below 0 if none is
+  };
+  /// Since construction.
+  [[nodiscard]] Use since() const;
 
  private:
   struct Thread {
