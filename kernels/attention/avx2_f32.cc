@@ -19,7 +19,9 @@
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
 #include "kernels/attention/packed_kv.h"
+#include "kernels/attention/part_sums.h"
 #include "kernels/attention/row_blocks.h"
+#include "kernels/attention/task_rows.h"
 #include "kernels/vector_avx2.h"
 #include "reference/attention.h"
 

@@ -22,7 +22,9 @@
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
 #include "kernels/attention/packed_kv.h"
+#include "kernels/attention/part_sums.h"
 #include "kernels/attention/row_blocks.h"
+#include "kernels/attention/task_rows.h"
 #include "kernels/qgemm/pack_avx512.h"
 #include "kernels/vector_avx512.h"
 #include "reference/attention.h"
@@ -127,11 +129,10 @@ struct Bf16Avx512 : AttentionLanesAvx512 {
     }
   }
   /// 16 columns of key j as fp32 whose lower halves are 0.
-  static __m512i value_bits(const KvRows& rows, std::int64_t j, std::int64_t last,
-                            std::int64_t c) {
+  static __m512i value_bits(const KvRows& rows, std::int64_t j, std::int64_t last, std::int64_t c) {
     if (j >= last) return _mm512_setzero_si512();
-    return _mm512_castps_si512(load_codes_avx512(rows.data, rows.dtype, rows.element(j) + c,
-                                                 first_lanes(rows.count - c)));
+    return _mm512_castps_si512(
+        load_codes_avx512(rows.data, rows.dtype, rows.element(j) + c, first_lanes(rows.count - c)));
   }
 };
 

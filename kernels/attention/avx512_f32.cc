@@ -18,7 +18,9 @@
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
 #include "kernels/attention/packed_kv.h"
+#include "kernels/attention/part_sums.h"
 #include "kernels/attention/row_blocks.h"
+#include "kernels/attention/task_rows.h"
 #include "kernels/qgemm/pack_avx512.h"
 #include "kernels/vector_avx512.h"
 #include "reference/attention.h"
@@ -39,8 +41,8 @@ struct KeyLoad {
   std::int64_t keys;
   __m512i operator()(int i, std::int64_t c) const {
     if (first + i >= keys) return _mm512_setzero_si512();
-    return _mm512_castps_si512(load_codes_avx512(
-        rows.data, rows.dtype, rows.element(first + i) + c, first_lanes(rows.count - c)));
+    return _mm512_castps_si512(load_codes_avx512(rows.data, rows.dtype, rows.element(first + i) + c,
+                                                 first_lanes(rows.count - c)));
   }
 };
 
@@ -59,8 +61,7 @@ struct F32Avx512 : AttentionLanesAvx512 {
   }
   static void pack_q(const Tensor& q, std::int64_t i, std::int64_t count, std::uint32_t* out) {
     for (std::int64_t c = 0; c < count; c += kLanes) {
-      _mm512_storeu_ps(out + c,
-                       load_codes_avx512(q.data, q.dtype, i + c, first_lanes(count - c)));
+      _mm512_storeu_ps(out + c, load_codes_avx512(q.data, q.dtype, i + c, first_lanes(count - c)));
     }
   }
   /// Keys [first, last) of one panel.
@@ -82,8 +83,7 @@ struct F32Avx512 : AttentionLanesAvx512 {
       const std::int64_t element = j < last ? rows.element(j) : 0;
       const std::int64_t count = j < last ? rows.count : 0;
       for (std::int64_t c = 0; c < layout.v_panels * kPanel; c += kLanes) {
-        const Reg x =
-            load_codes_avx512(rows.data, rows.dtype, element + c, first_lanes(count - c));
+        const Reg x = load_codes_avx512(rows.data, rows.dtype, element + c, first_lanes(count - c));
         odd = odd || any_non_finite(x);
         _mm512_storeu_ps(v + layout.v_at(c / kPanel, j) + c % kPanel, x);
       }

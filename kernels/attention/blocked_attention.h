@@ -23,40 +23,14 @@
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
 #include "kernels/attention/packed_kv.h"
+#include "kernels/attention/part_sums.h"
 #include "kernels/attention/register_tiles.h"
 #include "kernels/attention/row_blocks.h"
 #include "kernels/attention/softmax_rows.h"
+#include "kernels/attention/task_rows.h"
 #include "reference/attention.h"
 
 namespace pareto {
-
-/// What one call brings, looked up once.
-struct AttentionCall {
-  std::span<const Tensor> in;
-  Tensor o;
-  Tensor lse;
-  AttentionTables tables;
-  AttentionBroadcast<float> bias;
-  AttentionBroadcast<std::uint8_t> allowed;
-  const float* slopes = nullptr;
-  const float* sinks = nullptr;
-
-  explicit AttentionCall(const Call& call)
-      : in(call.in),
-        o(call.out[kAttentionO]),
-        lse(call.out[kAttentionLse]),
-        tables(AttentionTables::from(call.in)),
-        bias(AttentionBroadcast<float>::of(call.in[kAttentionBias])),
-        allowed(AttentionBroadcast<std::uint8_t>::of(call.in[kAttentionAllowed])),
-        slopes(call.in[kAttentionAlibiSlopes].as<const float>()),
-        sinks(call.in[kAttentionSinks].as<const float>()) {}
-};
-
-/// One row of a task.
-struct TaskRow {
-  LogitTerms terms;
-  SoftmaxState state;
-};
 
 /// The workspace of one thread; rows are padded to whole registers.
 template <typename T>
@@ -96,10 +70,7 @@ class BlockedAttention : public Prepared {
       }
     }
     for (int thread = 0; thread < pool.size(); ++thread) spaces_.push_back(make_space());
-    if (blocks_.parts() == 1) return;
-    const std::int64_t rows = blocks_.tasks() * blocks_.max_rows();
-    part_o_ = AlignedBuffer<float>(rows * o_stride_);
-    part_state_ = AlignedBuffer<SoftmaxState>(rows);
+    if (blocks_.parts() > 1) parts_ = PartSums(blocks_, o_stride_);
   }
 
   void run(const Call& call) override {
@@ -121,9 +92,7 @@ class BlockedAttention : public Prepared {
     }
   }
 
-  [[nodiscard]] std::size_t packed_bytes() const override {
-    return p_.decode() ? kv_.bytes() : 0;
-  }
+  [[nodiscard]] std::size_t packed_bytes() const override { return p_.decode() ? kv_.bytes() : 0; }
 
  private:
   using Space = AttentionWorkspace<T>;
@@ -148,8 +117,7 @@ class BlockedAttention : public Prepared {
   // Prefill: every panel of keys that some query sees, of all heads.
   void pack(const AttentionCall& call, int thread, int threads) {
     if (layout_.k_panels == 0) return;
-    const auto [begin, end] =
-        share_of(p_.batch * p_.heads_kv * layout_.k_panels, thread, threads);
+    const auto [begin, end] = share_of(p_.batch * p_.heads_kv * layout_.k_panels, thread, threads);
     for (std::int64_t at = begin; at < end; ++at) {
       const std::int64_t head = at / layout_.k_panels;
       const std::int64_t first = at % layout_.k_panels * T::kPanel;
@@ -180,14 +148,20 @@ class BlockedAttention : public Prepared {
       for (std::int64_t key = block.keys.lo; key < block.keys.hi; key += block_keys_) {
         visit(block, {key, std::min(key + block_keys_, block.keys.hi)}, space);
       }
-      parts == 1 ? finish_rows(call, block, space) : keep_part(task, block, space);
+      if (parts == 1) {
+        finish_rows(call, block, space);
+        continue;
+      }
+      for (std::int64_t r = 0; r < block.rows(); ++r) {
+        parts_.keep(task, r, space.rows[r].state, space.o.data() + r * o_stride_);
+      }
     }
   }
 
   void begin_rows(const AttentionCall& call, const RowBlock& block, Space& space) {
     std::fill_n(space.o.data(), block.rows() * o_stride_, 0.0F);
     for (std::int64_t r = 0; r < block.rows(); ++r) {
-      space.rows[r].terms = terms_of(call, block, block.head(r), block.query(r));
+      space.rows[r].terms = terms_of_row(p_, call, block, r, kv_);
       space.rows[r].state = {};
       const std::int64_t row = block.sequence.q_row(block.head(r), block.query(r));
       T::pack_q(call.in[kAttentionQ], row * p_.head_dim, p_.head_dim,
@@ -202,34 +176,6 @@ class BlockedAttention : public Prepared {
         keys = {std::min(keys.lo, range.lo), std::max(keys.hi, range.hi)};
       }
     }
-  }
-
-  LogitTerms terms_of(const AttentionCall& call, const RowBlock& block, std::int64_t head,
-                      std::int64_t query) {
-    constexpr double kLog2E = 1.44269504088896341;
-    const AttentionSequence& s = block.sequence;
-    LogitTerms terms;
-    double factor = p_.scale;
-    if (p_.q_dtype == DType::kE4m3) {
-      factor *= call.in[kAttentionQScale].as<float>()[q_scale_index(p_, s.b, head)];
-    }
-    factor *= kv_.k_head_scale(kv_.head(s.b, block.head_kv));
-    factor *= p_.softcap > 0 ? 1 / p_.softcap : kLog2E;
-    terms.factor = static_cast<float>(factor);
-    terms.cap = static_cast<float>(p_.softcap * kLog2E);
-    if (call.slopes != nullptr) terms.slope = static_cast<float>(call.slopes[head] * kLog2E);
-    terms.position = query + s.offset;
-    terms.k_scale = kv_.k_scale(kv_.head(s.b, block.head_kv));
-    if (call.bias.data != nullptr) {
-      terms.bias = call.bias.row(s.b, head, query);
-      terms.bias_stride = call.bias.stride_j;
-    }
-    if (call.allowed.data != nullptr) {
-      terms.allowed = call.allowed.row(s.b, head, query);
-      terms.allowed_stride = call.allowed.stride_j;
-    }
-    terms.range = p_.visible(query, s.seq_q, s.seq_kv);
-    return terms;
   }
 
   // The panels of `keys` that a tile of rows visits, relative to keys.lo.
@@ -262,8 +208,7 @@ class BlockedAttention : public Prepared {
   void score_panel(const RowBlock& block, const KeyRange& keys, std::int64_t head, std::int64_t key,
                    Space& space) {
     const std::int64_t elements = layout_.k_panel_size();
-    const std::byte* stored =
-        kv_.k(head) + key / T::kPanel * elements * kv_.element_bytes();
+    const std::byte* stored = kv_.k(head) + key / T::kPanel * elements * kv_.element_bytes();
     const auto* k = reinterpret_cast<const std::uint32_t*>(stored);
     if (widen_) {
       T::widen(stored, p_.kv_dtype, elements, space.k.data());
@@ -339,8 +284,7 @@ class BlockedAttention : public Prepared {
       }
       // Weights beyond the last key that a row of the tile sees are 0.
       const std::int64_t lo = panels.lo / T::kPair;
-      const std::int64_t hi =
-          (std::min(tile.hi, keys.hi) - keys.lo + T::kPair - 1) / T::kPair;
+      const std::int64_t hi = (std::min(tile.hi, keys.hi) - keys.lo + T::kPair - 1) / T::kPair;
       TileTable<T>::kValue[TileTable<T>::at(rows, columns)](
           reinterpret_cast<const std::uint32_t*>(space.s.data() + r * s_stride_) + lo, s_stride_,
           v + lo * T::kPanel, hi - lo, space.o.data() + r * o_stride_ + panel * T::kPanel,
@@ -368,8 +312,8 @@ class BlockedAttention : public Prepared {
     const float v_scale = kv_.v_head_scale(kv_.head(block.sequence.b, block.head_kv));
     for (std::int64_t r = 0; r < block.rows(); ++r) {
       const std::int64_t head = block.head(r);
-      const float sink = call.sinks != nullptr ? call.sinks[head]
-                                               : -std::numeric_limits<float>::infinity();
+      const float sink =
+          call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
       FinishedRow finished = finish_row(space.rows[r].state, sink);
       finished.factor *= v_scale;
       store(call, block.sequence.q_row(head, block.query(r)), space.o.data() + r * o_stride_,
@@ -388,12 +332,6 @@ class BlockedAttention : public Prepared {
     T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, o, finished.factor);
   }
 
-  void keep_part(std::int64_t task, const RowBlock& block, const Space& space) {
-    const std::int64_t at = task * blocks_.max_rows();
-    for (std::int64_t r = 0; r < block.rows(); ++r) part_state_[at + r] = space.rows[r].state;
-    std::copy_n(space.o.data(), block.rows() * o_stride_, part_o_.data() + at * o_stride_);
-  }
-
   // Parts of the keys, brought to their common maximum.
   void combine(const AttentionCall& call, int thread, int threads) {
     Space& space = spaces_[thread];
@@ -401,29 +339,11 @@ class BlockedAttention : public Prepared {
     for (std::int64_t task = begin; task < end; ++task) {
       RowBlock block;
       if (!blocks_.block(task, 0, call.tables, block)) continue;
-      for (std::int64_t r = 0; r < block.rows(); ++r) combine_row(task, r, space);
+      for (std::int64_t r = 0; r < block.rows(); ++r) {
+        space.rows[r].state = parts_.combine(task, r, space.o.data() + r * o_stride_);
+      }
       finish_rows(call, block, space);
     }
-  }
-
-  void combine_row(std::int64_t task, std::int64_t r, Space& space) {
-    const std::int64_t stride = blocks_.max_rows();
-    const std::int64_t first = task * blocks_.parts() * stride + r;
-    SoftmaxState total;
-    for (std::int64_t part = 0; part < blocks_.parts(); ++part) {
-      total.max = std::max(total.max, part_state_[first + part * stride].max);
-    }
-    float* o = space.o.data() + r * o_stride_;
-    std::fill_n(o, o_stride_, 0.0F);
-    const bool none = total.max == -std::numeric_limits<float>::infinity();
-    for (std::int64_t part = 0; part < blocks_.parts(); ++part) {
-      const std::int64_t at = first + part * stride;
-      const float weight = exp2_once<T>(part_state_[at].max - (none ? 0.0F : total.max));
-      total.sum += weight * part_state_[at].sum;
-      const float* from = part_o_.data() + at * o_stride_;
-      for (std::int64_t c = 0; c < o_stride_; ++c) o[c] += weight * from[c];
-    }
-    space.rows[r].state = total;
   }
 
   AttentionProblem p_;
@@ -437,8 +357,7 @@ class BlockedAttention : public Prepared {
   PackedKv kv_;
   std::vector<std::int32_t> lengths_;  ///< decode: cu_seqlens_kv or seqlens_kv
   std::vector<Space> spaces_;
-  AlignedBuffer<float> part_o_;
-  AlignedBuffer<SoftmaxState> part_state_;
+  PartSums parts_;
   std::atomic<std::int64_t> next_task_{0};
 };
 

@@ -25,8 +25,8 @@ struct AttentionAvx2F32 : Avx2F32 {
   }
   static Reg scale_floor(Reg a, Reg x) {
     const __m256i n = _mm256_cvtps_epi32(_mm256_floor_ps(clamped(x)));
-    return mul(a, _mm256_castsi256_ps(
-                      _mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)));
+    return mul(
+        a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)));
   }
 };
 

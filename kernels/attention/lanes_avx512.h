@@ -66,9 +66,7 @@ struct AttentionLanesAvx512 {
     return stride == 0 ? _mm512_set1_ps(*p) : _mm512_maskz_loadu_ps(mask, p);
   }
   static Reg select(__mmask16 mask, Reg a, Reg b) { return _mm512_mask_blend_ps(mask, b, a); }
-  static Reg iota() {
-    return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  }
+  static Reg iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
   static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
   static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
   static float first(Reg x) { return _mm512_cvtss_f32(x); }

@@ -30,14 +30,12 @@ void pack_k_codes(const KvRows& rows, const KvLayout& layout, Code* out) {
 }
 
 template <typename Code>
-void pack_v_codes(const KvRows& rows, const KvLayout& layout, Code* out,
-                  std::uint8_t* non_finite) {
+void pack_v_codes(const KvRows& rows, const KvLayout& layout, Code* out, std::uint8_t* non_finite) {
   for (std::int64_t j = 0; j < rows.sequence.seq_kv; ++j) {
     for (std::int64_t c = 0; c < rows.count; ++c) {
       const Code code = code_at<Code>(rows, j, c);
-      const std::int64_t step =
-          layout.v_at(c / layout.panel, j / layout.pair * layout.pair) +
-          c % layout.panel * layout.pair;
+      const std::int64_t step = layout.v_at(c / layout.panel, j / layout.pair * layout.pair) +
+                                c % layout.panel * layout.pair;
       out[step + j % layout.pair] = code;
       if (!is_finite(code, rows.dtype)) non_finite[j / layout.panel] = 1;
     }

@@ -70,8 +70,7 @@ std::int64_t RowBlocks::blocks_of_head(std::int64_t seq_q) const {
 KeyRange RowBlocks::keys_of(const RowBlock& block) const {
   const AttentionSequence& s = block.sequence;
   const KeyRange first = p_.visible(block.first_query, s.seq_q, s.seq_kv);
-  const KeyRange last =
-      p_.visible(block.first_query + block.queries - 1, s.seq_q, s.seq_kv);
+  const KeyRange last = p_.visible(block.first_query + block.queries - 1, s.seq_q, s.seq_kv);
   const std::int64_t lo = std::min(first.lo, last.hi) / panel_;
   const std::int64_t hi = divide_up(last.hi, panel_);
   const std::int64_t count = hi - lo;

@@ -7,31 +7,14 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/attention/task_rows.h"
 #include "kernels/exp2_vector.h"
-#include "reference/attention.h"
 
 namespace pareto {
 
-/// What turns q·k of one row into a logit. Pointers stand at key 0 of the sequence.
-struct LogitTerms {
-  float factor = 1;  ///< of q·k: to units of log 2, or to tanh's argument under a softcap
-  float cap = 0;     ///< softcap in units of log 2; 0: none
-  float slope = 0;   ///< ALiBi's, likewise
-  std::int64_t position = 0;  ///< of the query among the keys
-  const float* k_scale = nullptr;
-  const float* bias = nullptr;
-  std::int64_t bias_stride = 0;
-  const std::uint8_t* allowed = nullptr;
-  std::int64_t allowed_stride = 0;
-  KeyRange range;  ///< keys left by masks and windows
-
-  [[nodiscard]] bool sees(std::int64_t j) const {
-    return j >= range.lo && j < range.hi && (allowed == nullptr || allowed[j * allowed_stride] != 0);
-  }
-};
-
-/// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞ where
-/// the row does not see the key, and returns the largest. first, last: multiples of the panel.
+/// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞
+/// where the row does not see the key, and returns the largest. first, last: multiples of the
+/// panel.
 template <typename T>
 float apply_terms(const LogitTerms& terms, std::int64_t block, float* s, std::int64_t first,
                   std::int64_t last) {

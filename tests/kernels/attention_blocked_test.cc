@@ -77,5 +77,27 @@ INSTANTIATE_TEST_SUITE_P(Options, BlockedAttention,
                                   std::to_string(info.index % std::size(kOptions));
                          });
 
+// Blocks of 512 keys begin at 2048 keys; more threads than KV heads split the keys of a decode.
+TEST(BlockedAttentionLong, AgreesWithTheReference) {
+  for (const char* variant : kVariants) {
+    for (const char* settings :
+         {"seq_q=130 seq_kv=2301 head_dim=64 heads_q=2 heads_kv=1 mask=causal",
+          "seq_q=200 seq_kv=2100 head_dim=40 heads_q=2 window_left=700 dtype=bf16",
+          "seq_q=1 seq_kv=4001 head_dim=64 heads_q=4 heads_kv=1 dtype=bf16",
+          "seq_q=7 seq_kv=3000 head_dim=32 heads_q=4 heads_kv=2 mask=causal"}) {
+      const Problem problem = attention_problem(settings);
+      const Variant& found = find_variant(problem.op(), variant);
+      if (!missing_here(found).empty() || !refusal(found, problem).empty()) continue;
+      ThreadPool pool(5);
+      CheckOptions options;
+      options.battery = false;
+      options.mutants = false;
+      options.own = {own_input(problem, {.distribution = "planted", .seed = 3})};
+      const CheckReport report = check_variant(found, problem, pool, options);
+      EXPECT_EQ(report.status, CheckStatus::kPass) << report.message;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pareto

@@ -1,0 +1,35 @@
+#include "kernels/attention/task_rows.h"
+
+namespace pareto {
+
+LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
+                        const RowBlock& block, std::int64_t r, PackedKv& kv) {
+  constexpr double kLog2E = 1.44269504088896341;
+  const AttentionSequence& s = block.sequence;
+  const std::int64_t head = block.head(r);
+  const std::int64_t query = block.query(r);
+  const std::int64_t at = kv.head(s.b, block.head_kv);
+  LogitTerms terms;
+  double factor = problem.scale * kv.k_head_scale(at);
+  if (problem.q_dtype == DType::kE4m3) {
+    factor *= call.in[kAttentionQScale].as<float>()[q_scale_index(problem, s.b, head)];
+  }
+  factor *= problem.softcap > 0 ? 1 / problem.softcap : kLog2E;
+  terms.factor = static_cast<float>(factor);
+  terms.cap = static_cast<float>(problem.softcap * kLog2E);
+  if (call.slopes != nullptr) terms.slope = static_cast<float>(call.slopes[head] * kLog2E);
+  terms.position = query + s.offset;
+  terms.k_scale = kv.k_scale(at);
+  if (call.bias.data != nullptr) {
+    terms.bias = call.bias.row(s.b, head, query);
+    terms.bias_stride = call.bias.stride_j;
+  }
+  if (call.allowed.data != nullptr) {
+    terms.allowed = call.allowed.row(s.b, head, query);
+    terms.allowed_stride = call.allowed.stride_j;
+  }
+  terms.range = problem.visible(query, s.seq_q, s.seq_kv);
+  return terms;
+}
+
+}  // namespace pareto
