@@ -22,6 +22,7 @@ namespace {
 struct Options {
   std::string file;
   bool as_json = false;
+  bool frontier_only = false;
 };
 
 std::string interval_text(double lo, double hi) {
@@ -59,10 +60,12 @@ std::string group_text(const ResultTable& table, const std::vector<std::size_t>&
                      table.text("machine", rows.front()), lines.text());
 }
 
-std::string as_text(const ResultTable& table, const std::vector<bool>& on_frontier) {
+std::string as_text(const ResultTable& table, const std::vector<bool>& on_frontier,
+                    bool frontier_only) {
   // Sorted by label, so that sizes and variants stand together whatever their hashes.
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<std::size_t>> groups;
   for (std::size_t row = 0; row < table.rows; ++row) {
+    if (frontier_only && !on_frontier[row]) continue;
     groups[{group_label(table, row), table.text("group", row), table.text("machine", row)}]
         .push_back(row);
   }
@@ -92,7 +95,7 @@ void show(const Options& options) {
   const ResultFile file = read_result_file(options.file);
   const std::vector<bool> on_frontier = frontier_rows(file.table());
   print_text(options.as_json ? as_json(file.table(), on_frontier)
-                             : as_text(file.table(), on_frontier));
+                             : as_text(file.table(), on_frontier, options.frontier_only));
 }
 
 }  // namespace
@@ -104,6 +107,7 @@ void add_show_verb(CLI::App& app, int& /*exit_code*/) {
       "Summary of a result file: median, interval, % of ceiling, errors; * marks the frontier\n\n"
       "Example: pareto show results.h5");
   verb->add_option("file", options->file, "FILE.h5")->required();
+  verb->add_flag("--frontier", options->frontier_only, "only what nothing beats in time and error");
   verb->add_flag("--json", options->as_json, "{\"cases\":[{\"case\":…, column: value, …}]}");
   verb->callback([options] { show(*options); });
 }

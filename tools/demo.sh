@@ -16,7 +16,8 @@ build/pareto run "$experiment" --quick -o "$out/cases" || status=$?
 ((status <= 1)) || exit "$status"
 build/pareto merge "$out/cases" -o "$out/demo.h5" --keep newest
 build/pareto plot "$out/demo.h5" -o "$out/figures"
-build/pareto show "$out/demo.h5"
+echo "Not beaten in both time and error (pareto show $out/demo.h5 lists all):"
+build/pareto show --frontier "$out/demo.h5"
 echo
 echo "Result file: $out/demo.h5"
 echo "Figures:"
