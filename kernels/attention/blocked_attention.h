@@ -22,29 +22,14 @@
 #include "harness/aligned_buffer.h"
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
+#include "kernels/attention/key_blocks.h"
 #include "kernels/attention/packed_kv.h"
 #include "kernels/attention/part_sums.h"
-#include "kernels/attention/register_tiles.h"
 #include "kernels/attention/row_blocks.h"
-#include "kernels/attention/softmax_rows.h"
 #include "kernels/attention/task_rows.h"
 #include "reference/attention.h"
 
 namespace pareto {
-
-/// The workspace of one thread; rows are padded to whole registers.
-template <typename T>
-struct AttentionWorkspace {
-  AlignedBuffer<std::uint32_t> q;  ///< [rows][q_stride]
-  AlignedBuffer<float> s;          ///< [rows][s_stride]
-  AlignedBuffer<float> o;          ///< [rows][o_stride]
-  AlignedBuffer<float> row_max;    ///< [rows][lanes]
-  AlignedBuffer<float> alpha;      ///< [rows]
-  AlignedBuffer<KeyRange> tile_keys;
-  AlignedBuffer<std::uint32_t> k;  ///< a widened panel
-  AlignedBuffer<std::uint32_t> v;  ///< a widened block of one panel of columns
-  std::vector<TaskRow> rows;
-};
 
 template <typename T>
 class BlockedAttention : public Prepared {
@@ -53,15 +38,9 @@ class BlockedAttention : public Prepared {
       : p_(p),
         layout_(KvLayout::of(p, T::kPanel, T::kPair)),
         blocks_(p, pool.size(), T::kPanel, T::kRows),
-        block_keys_(keys_per_block(p)),
-        // An odd number of lines, lest rows fall into the same sets of L1.
-        q_stride_((layout_.steps + 15) / 16 * 16 + 16),
-        s_stride_(block_keys_ + 16),
-        o_stride_(layout_.v_panels * T::kPanel + 16) {
-    constexpr std::int64_t kWordBytes = 4 / T::kPair;
-    const auto stored_bytes = static_cast<std::int64_t>(size_of(p.kv_dtype));
-    widen_ = p.decode() && p.kv_dtype != T::kWord;
-    kv_ = PackedKv(p, layout_, p.decode() ? stored_bytes : kWordBytes);
+        kv_(p_, layout_,
+            p.decode() ? static_cast<std::int64_t>(size_of(p.kv_dtype)) : 4 / T::kPair),
+        key_blocks_(p_, kv_) {
     if (p.decode()) {
       kv_.pack_as_stored(p, in, pool);
       for (const AttentionSlot slot : {kAttentionCuSeqlensKv, kAttentionSeqlensKv}) {
@@ -69,8 +48,10 @@ class BlockedAttention : public Prepared {
         lengths_.insert(lengths_.end(), table.begin(), table.end());
       }
     }
-    for (int thread = 0; thread < pool.size(); ++thread) spaces_.push_back(make_space());
-    if (blocks_.parts() > 1) parts_ = PartSums(blocks_, o_stride_);
+    for (int thread = 0; thread < pool.size(); ++thread) {
+      spaces_.push_back(key_blocks_.make_space(blocks_.max_rows()));
+    }
+    if (blocks_.parts() > 1) parts_ = PartSums(blocks_, key_blocks_.o_stride());
   }
 
   void run(const Call& call) override {
@@ -97,23 +78,6 @@ class BlockedAttention : public Prepared {
  private:
   using Space = AttentionWorkspace<T>;
 
-  Space make_space() const {
-    const std::int64_t rows = blocks_.max_rows();
-    Space space;
-    space.q = AlignedBuffer<std::uint32_t>(rows * q_stride_);
-    space.s = AlignedBuffer<float>(rows * s_stride_);
-    space.o = AlignedBuffer<float>(rows * o_stride_);
-    space.row_max = AlignedBuffer<float>(rows * T::kLanes);
-    space.alpha = AlignedBuffer<float>(rows);
-    space.tile_keys = AlignedBuffer<KeyRange>(rows / T::kRows + 1);
-    space.rows.resize(static_cast<std::size_t>(rows));
-    if (widen_) {
-      space.k = AlignedBuffer<std::uint32_t>(layout_.steps * T::kPanel);
-      space.v = AlignedBuffer<std::uint32_t>(block_keys_ * T::kPanel);
-    }
-    return space;
-  }
-
   // Prefill: every panel of keys that some query sees, of all heads.
   void pack(const AttentionCall& call, int thread, int threads) {
     if (layout_.k_panels == 0) return;
@@ -139,33 +103,34 @@ class BlockedAttention : public Prepared {
 
   void walk(const AttentionCall& call, Space& space) {
     const std::int64_t parts = blocks_.parts();
+    const std::int64_t step = key_blocks_.block_keys();
     for (;;) {
       const std::int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
       if (task >= blocks_.tasks()) return;
       RowBlock block;
       if (!blocks_.block(task / parts, task % parts, call.tables, block)) continue;
       begin_rows(call, block, space);
-      for (std::int64_t key = block.keys.lo; key < block.keys.hi; key += block_keys_) {
-        visit(block, {key, std::min(key + block_keys_, block.keys.hi)}, space);
+      for (std::int64_t key = block.keys.lo; key < block.keys.hi; key += step) {
+        key_blocks_.visit(block, {key, std::min(key + step, block.keys.hi)}, space);
       }
       if (parts == 1) {
         finish_rows(call, block, space);
         continue;
       }
       for (std::int64_t r = 0; r < block.rows(); ++r) {
-        parts_.keep(task, r, space.rows[r].state, space.o.data() + r * o_stride_);
+        parts_.keep(task, r, space.rows[r].state, space.o.data() + r * key_blocks_.o_stride());
       }
     }
   }
 
   void begin_rows(const AttentionCall& call, const RowBlock& block, Space& space) {
-    std::fill_n(space.o.data(), block.rows() * o_stride_, 0.0F);
+    std::fill_n(space.o.data(), block.rows() * key_blocks_.o_stride(), 0.0F);
     for (std::int64_t r = 0; r < block.rows(); ++r) {
       space.rows[r].terms = terms_of_row(p_, call, block, r, kv_);
       space.rows[r].state = {};
       const std::int64_t row = block.sequence.q_row(block.head(r), block.query(r));
       T::pack_q(call.in[kAttentionQ], row * p_.head_dim, p_.head_dim,
-                space.q.data() + r * q_stride_);
+                space.q.data() + r * key_blocks_.q_stride());
     }
     for (std::int64_t first = 0; first < block.rows(); first += T::kRows) {
       KeyRange& keys = space.tile_keys[first / T::kRows];
@@ -178,136 +143,6 @@ class BlockedAttention : public Prepared {
     }
   }
 
-  // The panels of `keys` that a tile of rows visits, relative to keys.lo.
-  static KeyRange panels_of(const KeyRange& tile, const KeyRange& keys) {
-    const std::int64_t lo = std::max(tile.lo, keys.lo) - keys.lo;
-    const std::int64_t hi = std::min(tile.hi, keys.hi) - keys.lo;
-    if (lo >= hi) return {};
-    return {lo / T::kPanel * T::kPanel, (hi + T::kPanel - 1) / T::kPanel * T::kPanel};
-  }
-
-  void visit(const RowBlock& block, const KeyRange& keys, Space& space) {
-    const std::int64_t head = kv_.head(block.sequence.b, block.head_kv);
-    std::fill_n(space.row_max.data(), block.rows() * T::kLanes,
-                -std::numeric_limits<float>::infinity());
-    for (std::int64_t key = keys.lo; key < keys.hi; key += T::kPanel) {
-      score_panel(block, keys, head, key, space);
-    }
-    for (std::int64_t first = 0; first < block.rows(); first += T::kRows) {
-      const KeyRange panels = panels_of(space.tile_keys[first / T::kRows], keys);
-      if (panels.size() == 0) continue;
-      for (std::int64_t r = first; r < std::min(first + T::kRows, block.rows()); ++r) {
-        soften(keys.lo, panels, r, head, space);
-      }
-    }
-    for (std::int64_t panel = 0; panel < layout_.v_panels; ++panel) {
-      add_values(block, keys, head, panel, space);
-    }
-  }
-
-  void score_panel(const RowBlock& block, const KeyRange& keys, std::int64_t head, std::int64_t key,
-                   Space& space) {
-    const std::int64_t elements = layout_.k_panel_size();
-    const std::byte* stored = kv_.k(head) + key / T::kPanel * elements * kv_.element_bytes();
-    const auto* k = reinterpret_cast<const std::uint32_t*>(stored);
-    if (widen_) {
-      T::widen(stored, p_.kv_dtype, elements, space.k.data());
-      k = space.k.data();
-    }
-    const std::int64_t at = key - keys.lo;
-    const std::int64_t columns =
-        std::min<std::int64_t>(T::kColumns, (keys.hi - key + T::kLanes - 1) / T::kLanes);
-    for (std::int64_t r = 0; r < block.rows(); r += T::kRows) {
-      const KeyRange panels = panels_of(space.tile_keys[r / T::kRows], keys);
-      if (at < panels.lo || at >= panels.hi) continue;
-      const std::int64_t rows = std::min<std::int64_t>(T::kRows, block.rows() - r);
-      TileTable<T>::kScore[TileTable<T>::at(rows, columns)](
-          space.q.data() + r * q_stride_, q_stride_, k, layout_.steps,
-          space.s.data() + r * s_stride_ + at, s_stride_, space.row_max.data() + r * T::kLanes);
-    }
-  }
-
-  // Weights of one row and block.
-  void soften(std::int64_t block_key, const KeyRange& panels, std::int64_t r, std::int64_t head,
-              Space& space) {
-    TaskRow& row = space.rows[r];
-    const LogitTerms& terms = row.terms;
-    float* s = space.s.data() + r * s_stride_;
-    const bool whole =
-        terms.range.lo <= block_key + panels.lo && terms.range.hi >= block_key + panels.hi;
-    float factor = terms.factor;
-    float most = 0;
-    if (whole && p_.plain_logits() && terms.k_scale == nullptr && factor > 0) {
-      most = factor * T::reduce_max(T::load_floats(space.row_max.data() + r * T::kLanes));
-    } else {
-      most = apply_terms<T>(terms, block_key, s, panels.lo, panels.hi);
-      factor = 1;
-    }
-    const float before = row.state.max;
-    row.state.max = before < most ? most : before;
-    // With no key so far, every weight shall be 2^−∞ = 0.
-    const bool none = row.state.max == -std::numeric_limits<float>::infinity();
-    const float shift = none ? 0.0F : row.state.max;
-    const float alpha = before == row.state.max ? 1.0F : exp2_once<T>(before - shift);
-    const float* v_scale = kv_.v_scale(head);
-    const float sum = weigh<T>(s, panels.lo, panels.hi, factor, shift,
-                               v_scale != nullptr ? v_scale + block_key : nullptr);
-    row.state.sum = row.state.sum * alpha + sum;
-    space.alpha[r] = alpha;
-  }
-
-  // o = alpha·o + P·V for one panel of columns.
-  void add_values(const RowBlock& block, const KeyRange& keys, std::int64_t head,
-                  std::int64_t panel, Space& space) {
-    const std::byte* stored = kv_.v(head) + layout_.v_at(panel, keys.lo) * kv_.element_bytes();
-    const auto* v = reinterpret_cast<const std::uint32_t*>(stored);
-    if (widen_) {
-      const std::int64_t whole = (keys.size() + T::kPair - 1) / T::kPair * T::kPair;
-      T::widen(stored, p_.kv_dtype, whole * T::kPanel, space.v.data());
-      v = space.v.data();
-    }
-    const std::int64_t columns = std::min<std::int64_t>(
-        T::kColumns, (p_.head_dim_v - panel * T::kPanel + T::kLanes - 1) / T::kLanes);
-    const std::uint8_t* odd = kv_.non_finite(head) + keys.lo / T::kPanel;
-    for (std::int64_t r = 0; r < block.rows(); r += T::kRows) {
-      const KeyRange& tile = space.tile_keys[r / T::kRows];
-      const KeyRange panels = panels_of(tile, keys);
-      if (panels.size() == 0) continue;
-      const std::int64_t rows = std::min<std::int64_t>(T::kRows, block.rows() - r);
-      const bool careful = std::any_of(odd + panels.lo / T::kPanel, odd + panels.hi / T::kPanel,
-                                       [](std::uint8_t flag) { return flag != 0; });
-      if (careful) {
-        for (std::int64_t i = r; i < r + rows; ++i) {
-          add_seen_values(keys, panels, panel, i, v, space);
-        }
-        continue;
-      }
-      // Weights beyond the last key that a row of the tile sees are 0.
-      const std::int64_t lo = panels.lo / T::kPair;
-      const std::int64_t hi = (std::min(tile.hi, keys.hi) - keys.lo + T::kPair - 1) / T::kPair;
-      TileTable<T>::kValue[TileTable<T>::at(rows, columns)](
-          reinterpret_cast<const std::uint32_t*>(space.s.data() + r * s_stride_) + lo, s_stride_,
-          v + lo * T::kPanel, hi - lo, space.o.data() + r * o_stride_ + panel * T::kPanel,
-          o_stride_, space.alpha.data() + r);
-    }
-  }
-
-  // The same for one row beside a non-finite v: keys that the row does not see have weight 0, but
-  // 0·∞ is not 0.
-  void add_seen_values(const KeyRange& keys, const KeyRange& panels, std::int64_t panel,
-                       std::int64_t r, const std::uint32_t* v, Space& space) {
-    const auto* p = reinterpret_cast<const std::uint32_t*>(space.s.data() + r * s_stride_);
-    float* o = space.o.data() + r * o_stride_ + panel * T::kPanel;
-    for (std::int64_t c = 0; c < T::kPanel; ++c) o[c] *= space.alpha[r];
-    for (std::int64_t j = panels.lo; j < std::min(panels.hi, keys.size()); ++j) {
-      if (!space.rows[r].terms.sees(keys.lo + j)) continue;
-      const float weight = T::word_at(p, j);
-      for (std::int64_t c = 0; c < T::kPanel; ++c) {
-        o[c] += weight * T::word_at(v, (j / T::kPair * T::kPanel + c) * T::kPair + j % T::kPair);
-      }
-    }
-  }
-
   void finish_rows(const AttentionCall& call, const RowBlock& block, Space& space) {
     const float v_scale = kv_.v_head_scale(kv_.head(block.sequence.b, block.head_kv));
     for (std::int64_t r = 0; r < block.rows(); ++r) {
@@ -316,8 +151,8 @@ class BlockedAttention : public Prepared {
           call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
       FinishedRow finished = finish_row(space.rows[r].state, sink);
       finished.factor *= v_scale;
-      store(call, block.sequence.q_row(head, block.query(r)), space.o.data() + r * o_stride_,
-            finished);
+      store(call, block.sequence.q_row(head, block.query(r)),
+            space.o.data() + r * key_blocks_.o_stride(), finished);
     }
   }
 
@@ -340,7 +175,7 @@ class BlockedAttention : public Prepared {
       RowBlock block;
       if (!blocks_.block(task, 0, call.tables, block)) continue;
       for (std::int64_t r = 0; r < block.rows(); ++r) {
-        space.rows[r].state = parts_.combine(task, r, space.o.data() + r * o_stride_);
+        space.rows[r].state = parts_.combine(task, r, space.o.data() + r * key_blocks_.o_stride());
       }
       finish_rows(call, block, space);
     }
@@ -349,12 +184,8 @@ class BlockedAttention : public Prepared {
   AttentionProblem p_;
   KvLayout layout_;
   RowBlocks blocks_;
-  std::int64_t block_keys_;
-  std::int64_t q_stride_;
-  std::int64_t s_stride_;
-  std::int64_t o_stride_;
-  bool widen_ = false;
   PackedKv kv_;
+  KeyBlocks<T> key_blocks_;
   std::vector<std::int32_t> lengths_;  ///< decode: cu_seqlens_kv or seqlens_kv
   std::vector<Space> spaces_;
   PartSums parts_;
