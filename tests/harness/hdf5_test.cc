@@ -171,15 +171,23 @@ TEST_F(Hdf5, AnUnwritableFolderIsAMachineError) {
   }
 }
 
-TEST_F(Hdf5, AFullDiskIsAMachineErrorAndLeavesTheOldFile) {
+// Exits with the code of the error that writing to a full disk throws.
+[[noreturn]] void write_to_full_disk() {
+  try {
+    H5File file = H5File::create("/dev/full");
+    put<float>(file, "x", {1000}, std::vector<float>(1000));
+    file.close();
+  } catch (const Error& error) {
+    ::_exit(static_cast<int>(error.code()));
+  }
+  ::_exit(0);
+}
+
+TEST_F(Hdf5, AFullDiskIsAMachineError) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
-  EXPECT_THROW(
-      {
-        H5File file = H5File::create("/dev/full");
-        put<float>(file, "x", {1000}, std::vector<float>(1000));
-        file.close();
-      },
-      MachineError);
+  // In a process of its own: after a failed flush the library itself leaks a buffer.
+  EXPECT_EXIT(write_to_full_disk(),
+              ::testing::ExitedWithCode(static_cast<int>(ExitCode::kMachineFailed)), "");
 }
 
 TEST_F(Hdf5, ImageIsTheWholeFile) {
