@@ -63,9 +63,8 @@ class BenchCase {
     const Work work = contents_->work();
     state.counters["FLOP/s"] =
         benchmark::Counter(work.flops, benchmark::Counter::kIsIterationInvariantRate);
-    state.counters["B/s"] =
-        benchmark::Counter(work.bytes, benchmark::Counter::kIsIterationInvariantRate,
-                           benchmark::Counter::kIs1024);
+    state.counters["B/s"] = benchmark::Counter(
+        work.bytes, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1024);
     state.counters["rel_error"] = call_->agreement().total.rel_fro;
   }
 
@@ -122,7 +121,8 @@ void add_bench_verb(CLI::App& app, int&) {
   auto options = std::make_shared<ExperimentOptions>();
   CLI::App* verb = app.add_subcommand(
       "bench", "The cases of an experiment as Google Benchmarks (manual time, same calls)");
-  verb->add_option("experiment", options->path, "EXPERIMENT.toml (default: experiments/bench.toml)");
+  verb->add_option("experiment", options->path,
+                   "EXPERIMENT.toml (default: experiments/bench.toml)");
   verb->add_option("--filter", options->filter, "as in run");
   verb->add_flag("--quick", options->quick, "as in run");
   verb->allow_extras();

@@ -7,9 +7,9 @@
 
 #include "harness/errors.h"
 #include "harness/hash.h"
-#include "harness/tensor_file.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
+#include "harness/tensor_file.h"
 
 namespace pareto {
 namespace {
@@ -30,8 +30,8 @@ std::uint64_t parse_seed(const std::string& text) {
 bool set_source(Source& source, const std::string& key, const std::string& value) {
   if (key == "distribution") {
     if (std::find(kDistributions.begin(), kDistributions.end(), value) == kDistributions.end()) {
-      throw InputError(
-          fmt::format("distribution = '{}' is not legal{}", value, suggestion(value, kDistributions)));
+      throw InputError(fmt::format("distribution = '{}' is not legal{}", value,
+                                   suggestion(value, kDistributions)));
     }
     source.distribution = value;
   } else if (key == "seed") {

@@ -98,9 +98,8 @@ class Checks {
     record(subject, std::string(name_of(report.status)), report.check, report.message);
     if (!good && !options_.as_json) {
       progress_.clear();
-      fmt::print("{} {}{}: {}\n", subject.variant->baseline ? "baseline" : "FAIL",
-                 subject.text(), report.check.empty() ? "" : " [" + report.check + "]",
-                 report.message);
+      fmt::print("{} {}{}: {}\n", subject.variant->baseline ? "baseline" : "FAIL", subject.text(),
+                 report.check.empty() ? "" : " [" + report.check + "]", report.message);
     }
   }
 

@@ -31,8 +31,7 @@ PlannedExperiment plan_experiment(const ExperimentOptions& options) {
                plan_options.shards);
   }
   planned.plan = make_plan(planned.experiment, plan_options);
-  planned.folder =
-      options.folder.empty() ? planned.experiment.name + ".cases" : options.folder;
+  planned.folder = options.folder.empty() ? planned.experiment.name + ".cases" : options.folder;
   return planned;
 }
 

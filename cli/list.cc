@@ -21,10 +21,10 @@ struct ListOptions {
 
 json to_json(const Variant& variant) {
   const std::string reason = missing_here(variant);
-  json entry = {{"name", full_name(variant)},     {"op", variant.op},
-                {"runnable", reason.empty()},     {"reason", reason},
-                {"summary", variant.summary},     {"baseline", variant.baseline},
-                {"library", variant.library},     {"needs", isa_names(variant.needs)},
+  json entry = {{"name", full_name(variant)},       {"op", variant.op},
+                {"runnable", reason.empty()},       {"reason", reason},
+                {"summary", variant.summary},       {"baseline", variant.baseline},
+                {"library", variant.library},       {"needs", isa_names(variant.needs)},
                 {"needs_cuda", variant.needs_cuda}, {"unit", variant.unit}};
   json limits = json::array();
   for (const Limit& limit : variant.limits) {

@@ -39,22 +39,20 @@ void print_json(const PlannedExperiment& planned) {
     row["reason"] = entry.reason;
     skipped.push_back(std::move(row));
   }
-  const json all = {{"experiment", planned.experiment.path},
-                    {"cases", std::move(cases)},
-                    {"skipped", std::move(skipped)},
-                    {"groups", planned.plan.groups.size()},
-                    {"estimated_s", planned.plan.estimated_s},
-                    {"memory_bytes", planned.plan.memory_bytes}};
+  const json all = {
+      {"experiment", planned.experiment.path},   {"cases", std::move(cases)},
+      {"skipped", std::move(skipped)},           {"groups", planned.plan.groups.size()},
+      {"estimated_s", planned.plan.estimated_s}, {"memory_bytes", planned.plan.memory_bytes}};
   fmt::print("{}\n", all.dump(1));
 }
 
 void print_table(const PlannedExperiment& planned) {
   for (const Group& group : planned.plan.groups) {
-    fmt::print("group {}: {} cases, about {:.1f} s{}\n", group.hash, group.cases.size(),
-               group.estimated_s,
-               group.parts > 1 ? fmt::format(" (too big for half the memory: split by scheme into {})",
-                                             group.parts)
-                               : "");
+    fmt::print(
+        "group {}: {} cases, about {:.1f} s{}\n", group.hash, group.cases.size(), group.estimated_s,
+        group.parts > 1
+            ? fmt::format(" (too big for half the memory: split by scheme into {})", group.parts)
+            : "");
     for (const Case& subject : group.cases) fmt::print("  {} {}\n", subject.hash, subject.text());
   }
   std::map<std::string, std::size_t> reasons;
@@ -62,9 +60,9 @@ void print_table(const PlannedExperiment& planned) {
     ++reasons[full_name(*entry.subject.variant) + ": " + entry.reason];
   }
   for (const auto& [reason, count] : reasons) fmt::print("skipped {:>5} x {}\n", count, reason);
-  fmt::print("{} cases in {} groups, {} skipped; about {:.0f} s, {:.2f} GB\n",
-             planned.plan.cases(), planned.plan.groups.size(), planned.plan.skipped.size(),
-             planned.plan.estimated_s, planned.plan.memory_bytes / 1e9);
+  fmt::print("{} cases in {} groups, {} skipped; about {:.0f} s, {:.2f} GB\n", planned.plan.cases(),
+             planned.plan.groups.size(), planned.plan.skipped.size(), planned.plan.estimated_s,
+             planned.plan.memory_bytes / 1e9);
 }
 
 }  // namespace

@@ -18,10 +18,11 @@ namespace {
 
 void print_summary(const RunSummary& summary, const Plan& plan, const std::string& folder) {
   for (const std::string& failure : summary.failures) fmt::print("{}\n", failure);
-  fmt::print("{} cases: {} measured, {} found finished; {} skipped; {} of ours failed, {} "
-             "baselines failed. Case files in {}\n",
-             summary.planned, summary.measured, summary.already, plan.skipped.size(),
-             summary.failed, summary.baselines_failed, folder);
+  fmt::print(
+      "{} cases: {} measured, {} found finished; {} skipped; {} of ours failed, {} "
+      "baselines failed. Case files in {}\n",
+      summary.planned, summary.measured, summary.already, plan.skipped.size(), summary.failed,
+      summary.baselines_failed, folder);
 }
 
 void run(const ExperimentOptions& options, int& exit_code) {
@@ -51,7 +52,8 @@ void run(const ExperimentOptions& options, int& exit_code) {
 
 void add_run_verb(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ExperimentOptions>();
-  CLI::App* verb = app.add_subcommand("run", "Checks and measures an experiment; resumes by itself");
+  CLI::App* verb =
+      app.add_subcommand("run", "Checks and measures an experiment; resumes by itself");
   add_experiment_options(*verb, *options);
   verb->callback([options, &exit_code] { run(*options, exit_code); });
 }

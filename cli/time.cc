@@ -73,7 +73,8 @@ void time_variants(const TimeOptions& options, int& exit_code) {
 
 void add_time_verb(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<TimeOptions>();
-  CLI::App* verb = app.add_subcommand("time", "Checks, times and compares variants; writes no file");
+  CLI::App* verb =
+      app.add_subcommand("time", "Checks, times and compares variants; writes no file");
   add_case_options(*verb, options->case_options);
   verb->add_option("--cache", options->case_options.cache, "warm or cold")
       ->check(CLI::IsMember({"warm", "cold"}));

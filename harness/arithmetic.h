@@ -12,30 +12,30 @@ inline constexpr double kUFp16 = 0x1p-11;  ///< of fp16
 /// The arithmetic of one variant on one problem. Defaults: fp32 FMA, one chain over K.
 struct Arithmetic {
   // Matrix products.
-  double u_acc = kU32;           ///< unit of the accumulator: 2^-24 rounding, 2^-23 truncating
-  bool acc_truncates = false;    ///< the accumulator truncates (tensor cores)
-  int acc_bits = 24;             ///< partial sums up to 2^acc_bits are exact
-  std::int64_t acc_block = 1;    ///< products summed per accumulation step (16 for a k16 MMA)
-  std::int64_t acc_lanes = 1;    ///< partial sums kept side by side and added at the end
-  bool integer_acc = false;      ///< int32 accumulation inside a scale group: exact there
-  double u_operand = 0;          ///< rounding of an operand inside the kernel (q·s to 16 bits: u_w)
-  int epilogue_roundings = 0;    ///< n_e: scale product, scaling, bias (3); 0 for a plain GEMM
-  double u_activation = 0x1p-21; ///< relative error of the activation function in use
+  double u_acc = kU32;         ///< unit of the accumulator: 2^-24 rounding, 2^-23 truncating
+  bool acc_truncates = false;  ///< the accumulator truncates (tensor cores)
+  int acc_bits = 24;           ///< partial sums up to 2^acc_bits are exact
+  std::int64_t acc_block = 1;  ///< products summed per accumulation step (16 for a k16 MMA)
+  std::int64_t acc_lanes = 1;  ///< partial sums kept side by side and added at the end
+  bool integer_acc = false;    ///< int32 accumulation inside a scale group: exact there
+  double u_operand = 0;        ///< rounding of an operand inside the kernel (q·s to 16 bits: u_w)
+  int epilogue_roundings = 0;  ///< n_e: scale product, scaling, bias (3); 0 for a plain GEMM
+  double u_activation = 0x1p-21;    ///< relative error of the activation function in use
   bool flushes_subnormals = false;  ///< AMX, vdpbf16ps: subnormal inputs and results count as 0
 
   // Attention.
-  double u_exp = 0x1p-22;        ///< relative error of the exponential in use
-  double u_p = 0;                ///< rounding of P before P·V (0: kept in fp32)
-  double p_underflow = 0;        ///< η_P: absolute underflow of P
-  bool sums_rounded_p = false;   ///< the row sum adds P after rounding
-  std::int64_t kv_block = 0;     ///< B_c, keys per online-softmax block; 0: all keys in one
-  double u_q_inner = 0;          ///< u_Q: operands rounded inside the kernel (int8 QK)
-  double u_tanh = 0x1p-21;       ///< relative error of the tanh used for softcap
+  double u_exp = 0x1p-22;       ///< relative error of the exponential in use
+  double u_p = 0;               ///< rounding of P before P·V (0: kept in fp32)
+  double p_underflow = 0;       ///< η_P: absolute underflow of P
+  bool sums_rounded_p = false;  ///< the row sum adds P after rounding
+  std::int64_t kv_block = 0;    ///< B_c, keys per online-softmax block; 0: all keys in one
+  double u_q_inner = 0;         ///< u_Q: operands rounded inside the kernel (int8 QK)
+  double u_tanh = 0x1p-21;      ///< relative error of the tanh used for softcap
 
   // Behaviour.
-  bool deterministic = true;            ///< the same input gives the same bits
-  bool leaks_nonfinite = false;         ///< a non-finite V seen by one row may reach others of its block
-  bool multiplies_pruned = false;       ///< sparse: pruned positions are multiplied as zeros
+  bool deterministic = true;       ///< the same input gives the same bits
+  bool leaks_nonfinite = false;    ///< a non-finite V seen by one row may reach others of its block
+  bool multiplies_pruned = false;  ///< sparse: pruned positions are multiplied as zeros
 
   /// n: longest chain of additions over `terms` products.
   [[nodiscard]] std::int64_t chain(std::int64_t terms) const {

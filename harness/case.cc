@@ -6,9 +6,9 @@
 #include <array>
 
 #include "harness/hash.h"
-#include "harness/tensor_file.h"
 #include "harness/op.h"
 #include "harness/registry.h"
+#include "harness/tensor_file.h"
 
 namespace pareto {
 namespace {

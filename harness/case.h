@@ -30,7 +30,7 @@ struct Case {
   std::string cache = "warm";  ///< "warm" or "cold"
   std::string shape;           ///< name of the row of sizes, for people only
   std::string hash;            ///< 16 hex digits over every word of the case
-  std::string group;           ///< the same without variant, scheme, method, format, dtype, kv_dtype
+  std::string group;  ///< the same without variant, scheme, method, format, dtype, kv_dtype
 
   /// "qgemm/avx512 w8a8 rtn normal M=16 … threads=1 cache=warm": what --filter searches.
   [[nodiscard]] std::string text() const;

@@ -88,8 +88,9 @@ class NamedSubject : public Subject {
 class Session {
  public:
   Session(const Group& group, const SessionOptions& options, const Ceilings& ceilings)
-      : options_(options), ceilings_(ceilings), pool_(group.cases.front().threads,
-                                                      this_machine().pinning(group.cases.front().threads)) {
+      : options_(options),
+        ceilings_(ceilings),
+        pool_(group.cases.front().threads, this_machine().pinning(group.cases.front().threads)) {
     for (const Case& subject : group.cases) {
       Member member;
       member.subject = &subject;
@@ -159,13 +160,14 @@ class Session {
     options.mutants = options.battery;
     options.seed = subject.source.seed;
     options.pool_sizes = {};
-    CheckInput own{.name = fmt::format("{} seed {}", subject.source.distribution,
-                                       subject.source.seed),
-                   .operands = member.contents->operands(0),
-                   .other = {}};
+    CheckInput own{
+        .name = fmt::format("{} seed {}", subject.source.distribution, subject.source.seed),
+        .operands = member.contents->operands(0),
+        .other = {}};
     if (member.contents->count() > 1) own.other = member.contents->operands(1);
     options.own.push_back(std::move(own));
-    const CheckReport report = check_variant(open(*subject.variant), subject.problem, pool_, options);
+    const CheckReport report =
+        check_variant(open(*subject.variant), subject.problem, pool_, options);
     set_status(member.record, report.status, report.message);
     member.record.row["bound_max"] = number(report.bound_max);
     member.record.row["bound_median"] = number(report.bound_median);

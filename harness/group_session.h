@@ -15,10 +15,10 @@ namespace pareto {
 
 struct SessionOptions {
   MeasureSettings measure;
-  bool check = true;     ///< check before timing; false only in the further processes of a case
+  bool check = true;  ///< check before timing; false only in the further processes of a case
   bool energy = false;
-  int process = 0;       ///< number of this process among `measure.processes`
-  std::string group_run; ///< id of this go over the group
+  int process = 0;        ///< number of this process among `measure.processes`
+  std::string group_run;  ///< id of this go over the group
   /// Variants with options (see battery_key) whose battery has passed in this run already.
   std::set<std::string> battery_passed;
   /// Told before each step, so that a crash can be blamed: index into the cases, and what is done.

@@ -11,9 +11,9 @@
 
 #include "harness/ceilings.h"
 #include "harness/errors.h"
-#include "harness/tensor_file.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
+#include "harness/tensor_file.h"
 
 namespace pareto {
 namespace {
@@ -285,8 +285,8 @@ double estimated_call_s(const Case& subject) {
   const Ceilings& ceilings = cached_ceilings();
   const double compute = rate_or(ceilings.get(subject.variant->unit, subject.threads),
                                  kUnknownOpsPerS * subject.threads);
-  const double bandwidth = rate_or(ceilings.bandwidth("dram", subject.threads),
-                                   kUnknownBytesPerS * subject.threads);
+  const double bandwidth =
+      rate_or(ceilings.bandwidth("dram", subject.threads), kUnknownBytesPerS * subject.threads);
   const double at_best_s = std::max(work.flops / compute, work.bytes / bandwidth);
   return kCallOverheadS + at_best_s / kAssumedEfficiency;
 }

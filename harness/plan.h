@@ -10,9 +10,9 @@
 namespace pareto {
 
 struct PlanOptions {
-  std::string filter;      ///< ECMAScript regular expression over Case::text; empty: all
-  int shard = 1;           ///< I of I/N, from 1
-  int shards = 1;          ///< N
+  std::string filter;  ///< ECMAScript regular expression over Case::text; empty: all
+  int shard = 1;       ///< I of I/N, from 1
+  int shards = 1;      ///< N
 };
 
 struct SkippedCase {

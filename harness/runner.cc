@@ -137,8 +137,8 @@ class GroupRun {
     }
     std::vector<CaseRecord> records;
     for (const Case& subject : group_.cases) {
-      CaseRecord record = crashed_.contains(subject.hash) ? crashed_.at(subject.hash)
-                                                          : by_hash.at(subject.hash);
+      CaseRecord record =
+          crashed_.contains(subject.hash) ? crashed_.at(subject.hash) : by_hash.at(subject.hash);
       if (session_.measure.processes > 1) {
         summarize_processes(record, session_.measure.processes);
       }
@@ -155,8 +155,8 @@ class GroupRun {
     while (!left.cases.empty()) {
       board_.clear();
       const double limit_s = std::max(kLeastPatienceS, kPatience * left.estimated_s);
-      const ChildResult result = run_isolated(
-          [&] { return to_text(measure_group(left, session_, ceilings_)); }, limit_s);
+      const ChildResult result =
+          run_isolated([&] { return to_text(measure_group(left, session_, ceilings_)); }, limit_s);
       if (result.end == ChildEnd::kReturned) return records_from_text(result.value);
       if (result.end == ChildEnd::kError) throw Error(result.code, result.message);
       const int index = blamed(left);
@@ -236,9 +236,8 @@ bool is_finished(const Group& group, const Demand& demand, const std::filesystem
   });
 }
 
-void count_failures(const std::vector<CaseRecord>& records, const Group& group,
-                    RunSummary& summary, std::size_t& failed_here,
-                    std::set<std::string>& battery_passed) {
+void count_failures(const std::vector<CaseRecord>& records, const Group& group, RunSummary& summary,
+                    std::size_t& failed_here, std::set<std::string>& battery_passed) {
   for (std::size_t i = 0; i < records.size(); ++i) {
     const Case& subject = group.cases[i];
     const std::string status = records[i].row.at("check_status");
@@ -250,10 +249,9 @@ void count_failures(const std::vector<CaseRecord>& records, const Group& group,
       ++summary.failed;
       ++failed_here;
     }
-    summary.failures.push_back(fmt::format("{} {}: {}\n  case {} {}", full_name(*subject.variant),
-                                           status,
-                                           records[i].row.at("check_message").get<std::string>(),
-                                           subject.hash, subject.text()));
+    summary.failures.push_back(fmt::format(
+        "{} {}: {}\n  case {} {}", full_name(*subject.variant), status,
+        records[i].row.at("check_message").get<std::string>(), subject.hash, subject.text()));
   }
 }
 

@@ -12,7 +12,7 @@
 namespace pareto {
 
 struct RunOptions {
-  std::filesystem::path folder;   ///< of the case files; empty: nothing is written
+  std::filesystem::path folder;  ///< of the case files; empty: nothing is written
   bool energy = false;
   bool check = true;
   std::map<std::string, std::string> provenance;  ///< texts stored in every case file
@@ -22,9 +22,9 @@ struct RunOptions {
 
 struct RunSummary {
   std::size_t planned = 0;
-  std::size_t measured = 0;   ///< in this go
-  std::size_t already = 0;    ///< valid files found
-  std::size_t failed = 0;     ///< variants of ours that failed a check
+  std::size_t measured = 0;  ///< in this go
+  std::size_t already = 0;   ///< valid files found
+  std::size_t failed = 0;    ///< variants of ours that failed a check
   std::size_t baselines_failed = 0;
   std::vector<std::string> failures;  ///< one line each
 };

@@ -35,7 +35,8 @@ class Prepared {
   [[nodiscard]] virtual std::size_t packed_bytes() const { return 0; }
 };
 
-/// A declarative limit on one key; `values` or a range, and the reason that `list` and `plan` print.
+/// A declarative limit on one key; `values` or a range, and the reason that `list` and `plan`
+/// print.
 struct Limit {
   std::string key;
   std::vector<std::string> values;  ///< legal words; empty: any

@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 class ExperimentTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() /
-              ("pareto_experiment_" + std::to_string(getpid()) + "_" +
-               testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ =
+        fs::temp_directory_path() / ("pareto_experiment_" + std::to_string(getpid()) + "_" +
+                                     testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder_);
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -47,8 +47,7 @@ class ExperimentTest : public testing::Test {
   fs::path folder_;
 };
 
-constexpr const char* kSweep =
-    "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nN = 32\nK = 64\n";
+constexpr const char* kSweep = "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nN = 32\nK = 64\n";
 
 TEST_F(ExperimentTest, ListsMultiply) {
   const std::string path = write(std::string(kSweep) +
@@ -65,8 +64,8 @@ TEST_F(ExperimentTest, ListsMultiply) {
 TEST_F(ExperimentTest, ShapesAreRowsThatBelongTogether) {
   write("[[shape]]\nname = \"a\"\nN = 8\nK = 16\n[[shape]]\nname = \"b\"\nN = 24\nK = 40\n",
         "s.toml");
-  const std::string path = write(
-      "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nshapes = \"s.toml\"\nM = [1, 2]\n");
+  const std::string path =
+      write("[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nshapes = \"s.toml\"\nM = [1, 2]\n");
   const Plan plan = make_plan(read_experiment(path, false), {});
   EXPECT_EQ(plan.cases(), 4U);
 }
@@ -98,7 +97,8 @@ TEST_F(ExperimentTest, GlobsChooseVariantsAndWords) {
 }
 
 TEST_F(ExperimentTest, ErrorsNameFileLineValueAndTheNearestWord) {
-  EXPECT_EQ(error_of("[[sweep]]\nop = \"qgem\"\n"), "e.toml:2: unknown op 'qgem'; did you mean 'qgemm'?");
+  EXPECT_EQ(error_of("[[sweep]]\nop = \"qgem\"\n"),
+            "e.toml:2: unknown op 'qgem'; did you mean 'qgemm'?");
   EXPECT_EQ(error_of(std::string(kSweep) + "shceme = \"fp32\"\n"),
             "e.toml:6: unknown key 'shceme' for op qgemm; did you mean 'scheme'?");
   EXPECT_EQ(error_of(std::string(kSweep) + "scheme = \"w8a9\"\n"),
@@ -116,8 +116,9 @@ TEST_F(ExperimentTest, ErrorsNameFileLineValueAndTheNearestWord) {
             std::string::npos);
   EXPECT_NE(error_of(std::string(kSweep) + "[quick]\nMM = 3\n", true).find("e.toml:7: unknown key"),
             std::string::npos);
-  EXPECT_NE(error_of(std::string(kSweep) + "[figure.f]\nkind = \"pie\"\n").find("unknown kind 'pie'"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of(std::string(kSweep) + "[figure.f]\nkind = \"pie\"\n").find("unknown kind 'pie'"),
+      std::string::npos);
   EXPECT_NE(error_of(std::string(kSweep) + "threads = 0\n").find("threads = '0'"),
             std::string::npos);
   EXPECT_NE(error_of(std::string(kSweep) + "distribution = \"file\"\n").find("file and tensor"),

@@ -1,4 +1,6 @@
 // Every variant of sparse on the op's own battery, and on problems large enough to block.
+#include "reference/sparse.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -6,7 +8,6 @@
 #include "harness/check_battery.h"
 #include "harness/checker.h"
 #include "harness/registry.h"
-#include "reference/sparse.h"
 
 namespace pareto {
 namespace {
