@@ -46,9 +46,7 @@ class WordPiece:
     def _words(text):
         decomposed = unicodedata.normalize("NFD", text.lower())
         kept = (c for c in decomposed if unicodedata.category(c) != "Mn")
-        spaced = "".join(
-            f" {c} " if unicodedata.category(c)[0] in "PS" else c for c in kept
-        )
+        spaced = "".join(f" {c} " if unicodedata.category(c)[0] in "PS" else c for c in kept)
         return spaced.split()
 
     def _pieces(self, word):

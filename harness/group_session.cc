@@ -160,6 +160,7 @@ class Session {
     options.mutants = options.battery;
     options.seed = subject.source.seed;
     options.pool_sizes = {};
+    options.repeat_line = subject.command();
     CheckInput own{
         .name = fmt::format("{} seed {}", subject.source.distribution, subject.source.seed),
         .operands = member.contents->operands(0),
@@ -180,7 +181,8 @@ class Session {
   // Records a failure of the timed calls; true if the case goes on being timed.
   static bool accept(Member& member, const std::string& failure) {
     if (failure.empty()) return true;
-    set_status(member.record, CheckStatus::kFail, failure);
+    set_status(member.record, CheckStatus::kFail,
+               failure + "; repeat with: " + member.subject->command());
     return member.subject->variant->baseline;
   }
 
@@ -239,6 +241,7 @@ class Session {
       row["bound_median"] = number(verdict.bound_median);
       row["rms_ratio"] = number(verdict.rms_ratio);
       row["n_compared"] = verdict.n_compared;
+      row["worst_index"] = verdict.worst_index;
     }
     record_work(member);
     member.call.reset();

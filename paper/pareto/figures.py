@@ -72,16 +72,14 @@ def frontier(cases, keys, title):
     group_of = rows["arithmetic"] if by in ("scheme", "dtype", "format") else rows[by].astype(str)
     best = on_frontier(rows[x], rows[y]) & (rows["check_status"] == "pass").to_numpy()
     figure, axes = style.new_figure(3.4)
-    for i, row in rows[~best].iterrows():
+    for _, row in rows[~best].iterrows():
         draw_point(axes, row, x, y, style.GREY, "o", alpha=0.7)
     look = style.appearance(group_of[best].unique())
     for name, (colour, marker) in look.items():
         members = rows[best & (group_of == name)]
         for _, row in members.iterrows():
             draw_point(axes, row, x, y, colour, marker)
-        names = ", ".join(
-            sorted(members["variant"] if by != "variant" else members["arithmetic"])
-        )
+        names = ", ".join(sorted(members["variant"] if by != "variant" else members["arithmetic"]))
         axes.plot([], [], marker=marker, color=colour, linestyle="none", label=f"{name}: {names}")
     line = rows[best].sort_values(x)
     axes.step(line[x], line[y], where="post", color="black", linewidth=0.6, zorder=0)
@@ -90,12 +88,16 @@ def frontier(cases, keys, title):
     if (rows[y] > 0).all():
         axes.set_yscale("log")
     else:
-        axes.set_yscale("symlog", linthresh=rows[y][rows[y] > 0].min() if (rows[y] > 0).any() else 1)
+        axes.set_yscale(
+            "symlog", linthresh=rows[y][rows[y] > 0].min() if (rows[y] > 0).any() else 1
+        )
     axes.set_xlabel(label(x))
     axes.set_ylabel(label(y))
     first = rows.iloc[0]
-    axes.set_title(f"{first['op']}, {problem(first)}, {first['threads']:g} threads, "
-                   f"{first['cache']}", fontsize=6.5)
+    axes.set_title(
+        f"{first['op']}, {problem(first)}, {first['threads']:g} threads, {first['cache']}",
+        fontsize=6.5,
+    )
     legend_outside(axes, columns=1)
     return figure
 
@@ -191,8 +193,13 @@ def draw_ceilings(axes, rows):
         rate = (ceilings.get(name) or {}).get(threads)
         if rate is not None:
             axes.plot(x, np.minimum(rate * x, top), color="#505050", linewidth=0.7, zorder=0)
-            axes.annotate(name.removeprefix("read_").upper(), (x[2], rate * x[2]), fontsize=5.5,
-                          rotation=35, va="bottom")
+            axes.annotate(
+                name.removeprefix("read_").upper(),
+                (x[2], rate * x[2]),
+                fontsize=5.5,
+                rotation=35,
+                va="bottom",
+            )
     for name, rate in flat.items():
         axes.axhline(rate, color="#505050", linewidth=0.5, linestyle="--", zorder=0)
         axes.annotate(name, (x[-1], rate), fontsize=5, ha="right", va="bottom")

@@ -23,6 +23,13 @@ def _column(dataset):
     return series.astype("boolean") if boolean else series
 
 
+def _is_column(name):
+    """Dimension scales, samples and provenance are no columns of a case."""
+    return name not in ("run", "sample", "provenance", "row_size") and not name.startswith(
+        ("sample_", "provenance_")
+    )
+
+
 def _text(value):
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
@@ -52,13 +59,10 @@ def load(path):
     `attrs["experiments"]` the experiments' TOML texts.
     """
     with _open(path) as file:
-        runs = len(file["run"])
         columns = {
             name: _column(dataset)
             for name, dataset in file.items()
-            if isinstance(dataset, h5py.Dataset)
-            and dataset.shape == (runs,)
-            and name not in ("run", "sample", "provenance")
+            if isinstance(dataset, h5py.Dataset) and _is_column(name)
         }
         table = pd.DataFrame(columns)
         table.attrs["ceilings"] = _ceilings(file)

@@ -20,7 +20,9 @@ def frontier_rows(cases, x="time_median_s", y="total_rel_fro"):
 def cells(row):
     half = (row["time_hi_s"] - row["time_lo_s"]) / 2 / row["time_median_s"]
     interval = f"{100 * half:.1f}" if np.isfinite(half) else "--"
-    ceiling = f"{100 * row['ceiling_fraction']:.0f}" if np.isfinite(row["ceiling_fraction"]) else "--"
+    ceiling = (
+        f"{100 * row['ceiling_fraction']:.0f}" if np.isfinite(row["ceiling_fraction"]) else "--"
+    )
     return [
         row["op"],
         problem(row),

@@ -1,7 +1,7 @@
 """`pareto eval` against NumPy written from the documented numerics alone.
 
-Tolerances: an output may differ from the float64 result by the rounding of fp32 accumulation over K
-terms (a few 2^-24 times the sum of magnitudes, whatever the order) and by one rounding of out_dtype.
+Tolerances: an output may differ from the float64 result by the rounding of fp32 accumulation over
+K terms (a few 2^-24 times the sum of magnitudes, in any order) and by one rounding of out_dtype.
 """
 
 import itertools
@@ -34,7 +34,9 @@ def runnable(op, **words):
     names = []
     for entry in pareto_json("list", "--op", op)["variants"]:
         limits = {limit["key"]: limit["values"] for limit in entry["limits"] if limit["values"]}
-        if entry["runnable"] and all(words.get(k, v[0]) in v for k, v in limits.items() if k in words):
+        if entry["runnable"] and all(
+            words.get(k, v[0]) in v for k, v in limits.items() if k in words
+        ):
             names.append(entry["name"].split("/")[1])
     return names
 
@@ -134,7 +136,9 @@ def fp8_rows(x, exponent_bits, mantissa_bits, largest, size=None):
     for where, group in groups_of(x, size or max(x.shape[-1], 1)):
         amax = np.abs(group).max(axis=-1, keepdims=True)
         scale = np.where(amax > 0, (amax / largest).astype(np.float32), 1).astype(np.float64)
-        code = small_float(np.clip(group / scale, -largest, largest), exponent_bits, mantissa_bits, largest)
+        code = small_float(
+            np.clip(group / scale, -largest, largest), exponent_bits, mantissa_bits, largest
+        )
         result[..., where] = code * scale
     return result
 
@@ -145,7 +149,9 @@ def mx(x, exponent_bits, mantissa_bits, emax, largest):
         amax = np.abs(group).max(axis=-1, keepdims=True)
         power = np.floor(np.log2(np.where(amax > 0, amax, 1))) - emax
         scale = np.where(amax > 0, 2.0 ** np.clip(power, -127, 127), 1)
-        result[..., where] = small_float(group / scale, exponent_bits, mantissa_bits, largest) * scale
+        result[..., where] = (
+            small_float(group / scale, exponent_bits, mantissa_bits, largest) * scale
+        )
     return result
 
 
@@ -240,7 +246,9 @@ def test_qgemm_integer_operands(tmp_path):
     assert checked >= 2
 
 
-def attention(q, k, v, mask="none", softcap=0.0, window=(-1, -1), bias=0.0, sinks=None, slopes=None):
+def attention(
+    q, k, v, mask="none", softcap=0.0, window=(-1, -1), bias=0.0, sinks=None, slopes=None
+):
     """float64 attention of [batch, heads, seq, dim] tensors; key heads are repeated."""
     q, k, v = (t.astype(np.float64) for t in (q, k, v))
     repeat = q.shape[1] // k.shape[1]
