@@ -24,6 +24,7 @@ struct BitmapSource {
   const std::byte* p;
   void next(typename V::Reg* w) {
     constexpr std::uint32_t kLaneBits = (1U << V::kLanes) - 1U;
+    __builtin_prefetch(p + kAheadBytes);
     const std::uint32_t bits = *mask++;
     const std::uint32_t low = bits & kLaneBits;
     const std::uint32_t high = bits >> V::kLanes & kLaneBits;
@@ -66,7 +67,7 @@ class BitmapPanels : public PanelWeights {
   }
   [[nodiscard]] std::int64_t workspace(const XStrips& x) const override {
     const std::int64_t sums = x.count() * x.height() * kPanel;
-    return x.count() > 1 ? sums + kChunk * kPanel : sums;
+    return x.count() > kFusedStrips ? sums + kChunk * kPanel : sums;
   }
 
   void multiply(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
@@ -75,9 +76,11 @@ class BitmapPanels : public PanelWeights {
     std::fill_n(c, x.count() * strip_sums, 0.0F);
     BitmapSource<V, kT> source{mask_.data() + panel * k_padded_,
                                values_.data() + start_[panel] * kSize};
-    if (x.count() == 1) {
-      dense_tile_of<V, 2>(x.height(), source, x.strip(0), k_padded_ / 4, c);
-    } else if (x.count() > 1) {
+    if (x.count() <= kFusedStrips) {
+      for (std::int64_t s = 0; s < x.count(); ++s) {
+        dense_tile_of<V, 2>(x.height(), source, x.strip(s), k_padded_ / 4, c + s * strip_sums);
+      }
+    } else {
       float* const chunk = c + x.count() * strip_sums;
       for (std::int64_t k = 0; k < k_padded_; k += kChunk) {
         const std::int64_t k4 = std::min(kChunk, k_padded_ - k) / 4;
@@ -98,6 +101,8 @@ class BitmapPanels : public PanelWeights {
  private:
   static constexpr int kPanel = 2 * V::kLanes;
   static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  /// Up to so many strips, expanding again costs less than a detour through memory.
+  static constexpr std::int64_t kFusedStrips = 2;
   static constexpr std::int64_t kChunk = 512;  ///< columns expanded at a time: 64 KiB of 32 rows
 
   void pack(std::span<const Tensor> in, std::int64_t panel) {

@@ -12,7 +12,7 @@
 
 namespace pareto {
 
-template <typename V, DType kT>
+template <typename V, DType kT, int kPair = 1>
 class BsrPanels : public PanelWeights {
  public:
   BsrPanels(const SparseProblem& problem, std::span<const Tensor> in)
@@ -28,7 +28,9 @@ class BsrPanels : public PanelWeights {
     }
   }
 
-  [[nodiscard]] std::int64_t k_padded() const override { return p_.block_columns() * p_.block; }
+  [[nodiscard]] std::int64_t k_padded() const override {
+    return p_.block_columns() * p_.block / kPair;
+  }
   [[nodiscard]] std::int64_t panels() const override { return (p_.N + rows_ - 1) / rows_; }
   [[nodiscard]] std::int64_t first_row(std::int64_t panel) const override { return panel * rows_; }
   [[nodiscard]] std::size_t bytes() const override {
@@ -46,11 +48,12 @@ class BsrPanels : public PanelWeights {
       std::fill_n(c, x.height() * rows_, 0.0F);
       const std::byte* w = first;
       for (std::int64_t i = offset_[r]; i < offset_[r + 1]; ++i, w += p_.block * rows_ * kSize) {
-        const float* at = x.strip(s) + column_[i] * p_.block * x.height();
+        const float* at = x.strip(s) + column_[i] * (p_.block / kPair) * x.height();
+        const std::int64_t k4 = p_.block / kPair / 4;
         if (rows_ == V::kLanes) {
-          dense_tile_of<V, 1>(x.height(), StreamSource<V, kT, 1>{w}, at, p_.block / 4, c);
+          dense_tile_of<V, 1>(x.height(), StreamSource<V, kStream, 1>{w}, at, k4, c);
         } else {
-          dense_tile_of<V, 2>(x.height(), StreamSource<V, kT, 2>{w}, at, p_.block / 4, c);
+          dense_tile_of<V, 2>(x.height(), StreamSource<V, kStream, 2>{w}, at, k4, c);
         }
       }
       isa.finish(epilogue, s * x.height(), x.tokens(s), panel * rows_, rows, c,
@@ -60,6 +63,7 @@ class BsrPanels : public PanelWeights {
 
  private:
   static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  static constexpr DType kStream = kPair == 2 ? DType::kF32 : kT;  ///< a lane is a dword
 
   // Panel `part` of block row r: all its blocks one after the other.
   [[nodiscard]] std::int64_t panel_offset(std::int64_t r, std::int64_t part) const {
@@ -74,9 +78,10 @@ class BsrPanels : public PanelWeights {
     const std::byte* from = values.data + i * p_.block * p_.block * kSize;
     for (std::int64_t n = 0; n < p_.block; ++n) {
       std::byte* to = values_.data() + panel_offset(r, n / rows_) +
-                      ((i - offset_[r]) * p_.block * rows_ + n % rows_) * kSize;
+                      ((i - offset_[r]) * p_.block * rows_ + n % rows_ * kPair) * kSize;
       for (std::int64_t k = 0; k < p_.block; ++k) {
-        std::memcpy(to + k * rows_ * kSize, from + (n * p_.block + k) * kSize, kSize);
+        std::memcpy(to + (k / kPair * kPair * rows_ + k % kPair) * kSize,
+                    from + (n * p_.block + k) * kSize, kSize);
       }
     }
   }

@@ -22,6 +22,11 @@ inline constexpr auto kStripHeights = [] {
   }
 }();
 
+/// How far ahead a stream of W is prefetched, by hand: the hardware alone is too late where W comes
+/// from memory (4096², half zeros: csr, M = 1: 5.5 to 3.2 ms; bf16 bitmap 14336 × 4096, M = 16: 5.5
+/// to 4.4 ms).
+inline constexpr std::int64_t kAheadBytes = 4096;
+
 template <typename V, DType kT>
 void pack_token_as(const std::byte* x, std::int64_t K, std::int64_t height, float* out) {
   constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
@@ -104,6 +109,7 @@ struct StreamSource {
   void next(typename V::Reg* w) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
+      __builtin_prefetch(p + kAheadBytes);
       w[v] = V::template widen<kT>(p);
       p += V::kLanes * (kT == DType::kF32 ? 4 : 2);
     }

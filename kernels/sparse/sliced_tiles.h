@@ -34,6 +34,10 @@ void sliced_block(std::span<const SlicedGroup> groups, const SlicedEntry* entrie
     }
     const SlicedEntry* entry = entries + group.start;
     for (std::int32_t j = 0; j < group.count; ++j, entry += kGroup) {
+      // Few tokens: the weights come from memory about as fast as they are multiplied.
+      if constexpr (kVectors <= 2) {
+        __builtin_prefetch(reinterpret_cast<const std::byte*>(entry) + kAheadBytes);
+      }
 #pragma GCC unroll 4
       for (int r = 0; r < kGroup; ++r) {
         const auto w = V::set1(entry[r].value);
@@ -136,8 +140,8 @@ SlicedShape sliced_shape(std::int64_t M, double density) {
   for (const int vectors : {1, 2, 4, 8}) {
     if (vectors == 8 && !kWide) break;
     const int tokens = vectors * V::kLanes;
-    const double used =
-        static_cast<double>(M) / static_cast<double>((M + tokens - 1) / tokens * tokens);
+    const std::int64_t padded = (M + tokens - 1) / tokens * tokens;
+    const double used = static_cast<double>(M) / static_cast<double>(padded);
     // FMA per load of the weight and of x.
     const double score = used * vectors / (vectors + 1);
     if (score <= best_score) continue;

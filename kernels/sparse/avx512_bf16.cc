@@ -1,0 +1,59 @@
+// bf16 W of format bitmap, 2to4 or bsr with vdpbf16ps: twice the products of an fp32 FMA.
+//
+// Idea: a lane holds two neighbouring columns of one row; bitmap and 2to4 (as a bitmap, the same
+// 9 bits per weight) are expanded by vpexpandw, in registers for up to 12 tokens, else ahead of the
+// tiles into a chunk that stays in L1 (pair_panels.h).
+// Bottleneck: vdpbf16ps; reading W when there are few tokens. Zeros are multiplied.
+#include <cstdint>
+
+#include "harness/variant.h"
+#include "kernels/sparse/lanes_avx512_bf16.h"
+#include "kernels/sparse/panels.h"
+#include "kernels/sparse/stored_rows.h"
+
+#pragma GCC push_options
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx512bf16,avx2,fma,f16c,bmi2,popcnt")
+#include "kernels/sparse/bsr_panels.h"
+#include "kernels/sparse/pair_panels.h"
+#pragma GCC pop_options
+
+namespace pareto {
+namespace {
+
+std::unique_ptr<PanelWeights> weights(const SparseProblem& p, std::span<const Tensor> in) {
+  if (p.format == SparseFormat::kBsr) {
+    return std::make_unique<BsrPanels<SparseAvx512Bf16, DType::kBf16, 2>>(p, in);
+  }
+  return std::make_unique<PairBitmapPanels<SparseAvx512Bf16>>(p, in);
+}
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
+                                  ThreadPool& pool) {
+  const SparseProblem p = SparseProblem::from(problem);
+  return std::make_unique<PanelSparse>(p, in, pair_panel_isa<SparseAvx512Bf16>(), weights(p, in),
+                                       pool.size());
+}
+
+Arithmetic arithmetic(const Problem& problem) {
+  Arithmetic a;
+  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
+  a.multiplies_pruned = true;
+  a.flushes_subnormals = true;
+  return a;
+}
+
+const Registration registration{{
+    .op = "sparse",
+    .name = "avx512_bf16",
+    .summary = "vdpbf16ps on pairs of columns, bitmaps expanded by vpexpandw",
+    .needs = static_cast<IsaSet>(Isa::kAvx512) | Isa::kAvx512Bf16 | Isa::kAvx512Vbmi2,
+    .limits = {{.key = "format", .values = {"bitmap", "2to4", "bsr16", "bsr32", "bsr64", "bsr128"}},
+               {.key = "dtype", .values = {"bf16"}}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .unit = "dot_bf16",
+}};
+
+}  // namespace
+}  // namespace pareto
