@@ -11,7 +11,6 @@
 #include "harness/errors.h"
 #include "harness/registry.h"
 #include "reference/matrix_positions.h"
-#include "reference/sparse_formats.h"
 #include "reference/sparse_parts.h"
 
 namespace pareto {
@@ -23,7 +22,7 @@ Key number_key(const char* name, KeyKind kind, Value default_value, double min, 
   Key key;
   key.name = name;
   key.kind = kind;
-  key.default_value = default_value;
+  key.default_value = std::move(default_value);
   key.min = min;
   key.help = help;
   return key;
@@ -84,7 +83,7 @@ DType dtype_of(const std::string& word) {
 
 void check_pruning(const Problem& problem, const SparseProblem& p, const SparsePruning& pruning) {
   using Method = SparsePruning::Method;
-  const std::string method = problem.word("method");
+  const std::string& method = problem.word("method");
   const bool low_rank = p.format == SparseFormat::kLowRank;
   if (pruning.method == Method::kSvd && !low_rank) {
     throw InputError(fmt::format("method = svd with format = {}: it factors W for format = lowrank",
@@ -110,65 +109,6 @@ void check_pruning(const Problem& problem, const SparseProblem& p, const SparseP
         fmt::format("sparsity = {} with method = nm, n = {}, m = {}: must be keep or {}",
                     pruning.sparsity, pruning.n, pruning.m, share));
   }
-}
-
-// Bytes of the weights as stored; `density` is used only without operands.
-double stored_bytes(const Operands& operands) {
-  double bytes = 0;
-  for (int slot = kSparseValues; slot < kSparseBias; ++slot) {
-    bytes += static_cast<double>(operands[static_cast<std::size_t>(slot)].view().bytes());
-  }
-  return bytes;
-}
-
-// Share of weights (skip_x: of x) that stay, as far as the keys tell.
-double density_of(const SparseProblem& p, const SparsePruning& pruning) {
-  if (pruning.method == SparsePruning::Method::kNm) {
-    return static_cast<double>(pruning.n) / static_cast<double>(pruning.m);
-  }
-  if (!pruning.keep) return 1 - pruning.sparsity;
-  return p.format == SparseFormat::k2to4 ? 0.5 : 1.0;
-}
-
-double estimated_bytes(const SparseProblem& p, double density) {
-  const auto N = static_cast<double>(p.N);
-  const double dense = N * static_cast<double>(p.K);
-  const auto element = static_cast<double>(size_of(p.dtype));
-  switch (p.format) {
-    case SparseFormat::kCsr:
-    case SparseFormat::kSell:
-      return dense * density * (element + 4) + 8 * N;
-    case SparseFormat::kBsr:
-      return dense * density * element;
-    case SparseFormat::k2to4:
-      return dense * (0.5 * element + 0.125);
-    case SparseFormat::kBitmap:
-      return dense * (density * element + 0.125) + 8 * N;
-    case SparseFormat::kSkipX:
-      return dense * element;
-    case SparseFormat::kLowRank:
-      return static_cast<double>(p.rank * (p.N + p.K)) * element;
-  }
-  return dense * element;
-}
-
-// `products`: multiply-adds that are not pruned. `compressed`: bytes of the weights as stored.
-Work work_of(const SparseProblem& p, double products, double compressed) {
-  const auto M = static_cast<double>(p.M);
-  const auto N = static_cast<double>(p.N);
-  const auto K = static_cast<double>(p.K);
-  Work work;
-  work.flops = 2 * products;
-  work.compressed_bytes = compressed;
-  work.dense16_bytes = 2 * N * K;
-  work.bytes = compressed + M * K * static_cast<double>(size_of(p.dtype)) +
-               M * N * static_cast<double>(size_of(p.out_dtype)) + (p.has_bias ? 4 * N : 0);
-  work.unit = p.dtype == DType::kBf16 ? "dot_bf16" : "fma_fp32";
-  return work;
-}
-
-double low_rank_products(const SparseProblem& p) {
-  return static_cast<double>(p.M * p.rank) * static_cast<double>(p.N + p.K);
 }
 
 class SparseOp : public Op {
@@ -216,9 +156,7 @@ class SparseOp : public Op {
   Positions positions(const Problem& problem, const Operands& /*operands*/,
                       std::uint64_t seed) const override {
     const SparseProblem p = SparseProblem::from(problem);
-    const double dense = static_cast<double>(p.M) * static_cast<double>(p.N * p.K);
-    const double products = p.format == SparseFormat::kLowRank ? low_rank_products(p) : dense;
-    return {matrix_positions(p.M, p.N, products, seed)};
+    return {matrix_positions(p.M, p.N, dense_multiply_adds(p), seed)};
   }
   ReferenceTerms reference(const Problem& problem, const Operands& operands,
                            const Positions& positions, int threads) const override {
@@ -235,31 +173,9 @@ class SparseOp : public Op {
   }
 
   Work work(const Problem& problem, const Operands& operands) const override {
-    const SparseProblem p = SparseProblem::from(problem);
-    const std::vector<Tensor> in = sparse_views(operands);
-    double products = 0;
-    if (p.format == SparseFormat::kLowRank) {
-      products = low_rank_products(p);
-    } else if (p.format == SparseFormat::kSkipX) {
-      std::int64_t nonzeros = 0;
-      const HostTensor& x = operands[kSparseX];
-      for (std::int64_t i = 0; i < x.elements(); ++i) nonzeros += x.value(i) != 0 ? 1 : 0;
-      products = static_cast<double>(nonzeros) * static_cast<double>(p.N);
-    } else {
-      products = static_cast<double>(SparseReader(p, in).nonzeros()) * static_cast<double>(p.M);
-    }
-    return work_of(p, products, stored_bytes(operands));
+    return sparse_work(problem, operands);
   }
-
-  Work estimate(const Problem& problem) const override {
-    const SparseProblem p = SparseProblem::from(problem);
-    const double density = density_of(p, SparsePruning::from(problem));
-    const double dense =
-        static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K);
-    const double products =
-        p.format == SparseFormat::kLowRank ? low_rank_products(p) : dense * density;
-    return work_of(p, products, estimated_bytes(p, density));
-  }
+  Work estimate(const Problem& problem) const override { return sparse_estimate(problem); }
 
   std::vector<BatteryInput> battery(const Problem& like) const override {
     return sparse_battery(like);

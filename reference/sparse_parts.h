@@ -68,6 +68,12 @@ std::vector<std::vector<double>> sparse_original(const Problem& problem, const T
 // sparse_bound.cc
 Bounds sparse_bound(const SparseProblem& problem, const Terms& terms, const Arithmetic& arithmetic);
 
+// sparse_work.cc
+/// Multiply-adds without any skipping.
+double dense_multiply_adds(const SparseProblem& problem);
+Work sparse_work(const Problem& problem, const Operands& operands);
+Work sparse_estimate(const Problem& problem);
+
 // sparse_battery.cc
 std::vector<BatteryInput> sparse_battery(const Problem& like);
 
