@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <numeric>
 
 #include "harness/errors.h"
@@ -83,12 +81,9 @@ class Encoder {
     operands_[kSparseOffset] = offsets(offset);
   }
 
-  void sell() {
-    const std::int64_t lanes = p_.slices() * kSellRows;
-    std::vector<std::int32_t> rows(static_cast<std::size_t>(lanes), -1);
-    std::vector<std::int32_t> lengths(static_cast<std::size_t>(lanes), 0);
-    std::vector<std::int64_t> nonzeros(static_cast<std::size_t>(p_.N));
-    for (std::int64_t n = 0; n < p_.N; ++n) nonzeros[static_cast<std::size_t>(n)] = count(n);
+  // Rows in the order of lanes: by descending number of nonzeros within each window, −1 behind N.
+  std::vector<std::int32_t> sell_rows(const std::vector<std::int64_t>& nonzeros) const {
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(p_.slices() * kSellRows), -1);
     std::iota(rows.begin(), rows.begin() + p_.N, 0);
     for (std::int64_t begin = 0; begin < p_.N; begin += kSellWindow) {
       const std::int64_t end = std::min(p_.N, begin + kSellWindow);
@@ -96,25 +91,32 @@ class Encoder {
         return nonzeros[static_cast<std::size_t>(a)] > nonzeros[static_cast<std::size_t>(b)];
       });
     }
+    return rows;
+  }
+
+  void sell() {
+    std::vector<std::int64_t> nonzeros(static_cast<std::size_t>(p_.N));
+    for (std::int64_t n = 0; n < p_.N; ++n) nonzeros[static_cast<std::size_t>(n)] = count(n);
+    const std::vector<std::int32_t> rows = sell_rows(nonzeros);
+    std::vector<std::int32_t> lengths(rows.size(), 0);
+    for (std::size_t lane = 0; lane < rows.size(); ++lane) {
+      if (rows[lane] < 0) continue;
+      lengths[lane] = static_cast<std::int32_t>(nonzeros[static_cast<std::size_t>(rows[lane])]);
+    }
+    // The first lane of a slice is its longest.
     std::vector<std::int64_t> offset = {0};
-    for (std::int64_t s = 0; s < p_.slices(); ++s) {
-      const auto first = static_cast<std::size_t>(s * kSellRows);
-      for (std::size_t lane = first; lane < first + kSellRows; ++lane) {
-        if (rows[lane] < 0) continue;
-        lengths[lane] = static_cast<std::int32_t>(nonzeros[static_cast<std::size_t>(rows[lane])]);
-      }
-      offset.push_back(offset.back() + kSellRows * lengths[first]);
+    for (std::size_t lane = 0; lane < rows.size(); lane += kSellRows) {
+      offset.push_back(offset.back() + kSellRows * lengths[lane]);
     }
     std::vector<T> values(static_cast<std::size_t>(offset.back()));
     std::vector<std::int32_t> columns(values.size());
-    for (std::int64_t lane = 0; lane < lanes; ++lane) {
-      const std::int32_t n = rows[static_cast<std::size_t>(lane)];
-      if (n < 0) continue;
-      auto place = static_cast<std::size_t>(offset[static_cast<std::size_t>(lane / kSellRows)] +
-                                            lane % kSellRows);
+    for (std::size_t lane = 0; lane < rows.size(); ++lane) {
+      if (rows[lane] < 0) continue;
+      const T* from = row(rows[lane]);
+      auto place = static_cast<std::size_t>(offset[lane / kSellRows]) + lane % kSellRows;
       for (std::int64_t k = 0; k < p_.K; ++k) {
-        if (is_zero(row(n)[k])) continue;
-        values[place] = row(n)[k];
+        if (is_zero(from[k])) continue;
+        values[place] = from[k];
         columns[place] = static_cast<std::int32_t>(k);
         place += kSellRows;
       }
@@ -227,11 +229,6 @@ class Encoder {
   Operands& operands_;
 };
 
-void append(SparseRow& row, std::int64_t k, double value) {
-  row.k.push_back(k);
-  row.value.push_back(value);
-}
-
 }  // namespace
 
 HostTensor rounded_dense(std::span<const float> w, std::int64_t rows, std::int64_t columns,
@@ -258,104 +255,6 @@ void encode_sparse_weights(const SparseProblem& problem, HostTensor w, Operands&
   } else {
     Encoder<std::uint16_t>(problem, w, operands).encode();
   }
-}
-
-SparseReader::SparseReader(const SparseProblem& problem, std::span<const Tensor> in)
-    : p_(problem), in_(in.begin(), in.end()) {
-  if (p_.format != SparseFormat::kSell) return;
-  lane_of_row_.resize(static_cast<std::size_t>(p_.N));
-  const std::span<const std::int32_t> rows = in_[kSparseRow].span<const std::int32_t>();
-  for (std::size_t lane = 0; lane < rows.size(); ++lane) {
-    if (rows[lane] < 0) continue;
-    lane_of_row_[static_cast<std::size_t>(rows[lane])] = static_cast<std::int64_t>(lane);
-  }
-}
-
-void SparseReader::read(std::int64_t n, SparseRow& row) const {
-  row.k.clear();
-  row.value.clear();
-  switch (p_.format) {
-    case SparseFormat::kCsr:
-      return read_csr(n, row);
-    case SparseFormat::kSell:
-      return read_sell(n, row);
-    case SparseFormat::kBsr:
-      return read_bsr(n, row);
-    case SparseFormat::k2to4:
-      return read_2to4(n, row);
-    case SparseFormat::kBitmap:
-      return read_bitmap(n, row);
-    default:
-      return read_dense(n, row);
-  }
-}
-
-std::int64_t SparseReader::nonzeros() const {
-  SparseRow row;
-  std::int64_t sum = 0;
-  for (std::int64_t n = 0; n < p_.N; ++n) {
-    read(n, row);
-    sum += static_cast<std::int64_t>(row.k.size());
-  }
-  return sum;
-}
-
-void SparseReader::read_csr(std::int64_t n, SparseRow& row) const {
-  const std::int64_t* offset = in_[kSparseOffset].as<const std::int64_t>();
-  const std::int32_t* index = in_[kSparseIndex].as<const std::int32_t>();
-  for (std::int64_t i = offset[n]; i < offset[n + 1]; ++i) {
-    append(row, index[i], value_at(in_[kSparseValues], i));
-  }
-}
-
-void SparseReader::read_sell(std::int64_t n, SparseRow& row) const {
-  const std::int64_t lane = lane_of_row_[static_cast<std::size_t>(n)];
-  const std::int64_t first =
-      in_[kSparseOffset].as<const std::int64_t>()[lane / kSellRows] + lane % kSellRows;
-  const std::int32_t length = in_[kSparseRowLength].as<const std::int32_t>()[lane];
-  for (std::int64_t j = 0; j < length; ++j) {
-    const std::int64_t i = first + j * kSellRows;
-    append(row, in_[kSparseIndex].as<const std::int32_t>()[i], value_at(in_[kSparseValues], i));
-  }
-}
-
-void SparseReader::read_bsr(std::int64_t n, SparseRow& row) const {
-  const std::int64_t r = n / p_.block;
-  const std::int64_t* offset = in_[kSparseOffset].as<const std::int64_t>();
-  for (std::int64_t i = offset[r]; i < offset[r + 1]; ++i) {
-    const std::int64_t first = in_[kSparseIndex].as<const std::int32_t>()[i] * p_.block;
-    const std::int64_t place = (i * p_.block + n % p_.block) * p_.block;
-    for (std::int64_t j = 0; j < p_.block && first + j < p_.K; ++j) {
-      const double value = value_at(in_[kSparseValues], place + j);
-      if (value != 0) append(row, first + j, value);
-    }
-  }
-}
-
-void SparseReader::read_2to4(std::int64_t n, SparseRow& row) const {
-  const std::uint8_t* meta = in_[kSparseMeta].as<const std::uint8_t>() + n * p_.meta_row_bytes();
-  for (std::int64_t g = 0; g < p_.groups_of_4(); ++g) {
-    const TwoToFour at = two_to_four(meta[g / 2], g);
-    const std::int64_t place = (n * p_.groups_of_4() + g) * 2;
-    const double first = value_at(in_[kSparseValues], place);
-    const double second = value_at(in_[kSparseValues], place + 1);
-    if (first != 0) append(row, 4 * g + at.first, first);
-    if (second != 0) append(row, 4 * g + at.second, second);
-  }
-}
-
-void SparseReader::read_bitmap(std::int64_t n, SparseRow& row) const {
-  std::int64_t place = in_[kSparseOffset].as<const std::int64_t>()[n];
-  const std::uint64_t* words = in_[kSparseMeta].as<const std::uint64_t>() + n * p_.words();
-  for (std::int64_t w = 0; w < p_.words(); ++w) {
-    for (std::uint64_t bits = words[w]; bits != 0; bits &= bits - 1) {
-      append(row, w * kBitmapBits + std::countr_zero(bits), value_at(in_[kSparseValues], place++));
-    }
-  }
-}
-
-void SparseReader::read_dense(std::int64_t n, SparseRow& row) const {
-  for (std::int64_t k = 0; k < p_.K; ++k) append(row, k, value_at(in_[kSparseW], n * p_.K + k));
 }
 
 }  // namespace pareto
