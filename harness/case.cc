@@ -43,6 +43,19 @@ std::string Case::text() const {
                      source.distribution, tensor, pairs, source.seed, threads, cache);
 }
 
+std::string Case::command() const {
+  std::string settings;
+  for (const Key& key : problem.op().keys()) {
+    if (key.kind != KeyKind::kSize && problem.is_default(key.name)) continue;
+    settings += fmt::format(" {}={}", key.name, text_of(key, problem.value(key.name)));
+  }
+  settings += " distribution=" + source.distribution;
+  if (!source.file.empty())
+    settings += fmt::format(" file={} tensor={}", source.file, source.tensor);
+  return fmt::format("pareto time {} --variant {} --threads {} --cache {} --set{} seed={}",
+                     problem.op().name(), variant->name, threads, cache, settings, source.seed);
+}
+
 void identify(Case& subject) {
   std::string all;
   std::string shared;

@@ -34,6 +34,8 @@ struct Case {
 
   /// "qgemm/avx512 w8a8 rtn normal M=16 … threads=1 cache=warm": what --filter searches.
   [[nodiscard]] std::string text() const;
+  /// "pareto time qgemm --variant avx512 --threads 1 --cache warm --set M=16 … seed=1": repeats it.
+  [[nodiscard]] std::string command() const;
 };
 
 /// Keys that vary inside a group.

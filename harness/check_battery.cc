@@ -151,7 +151,7 @@ class Checking {
     report_.status = CheckStatus::kFail;
     report_.check = check;
     std::string repeat = options_.repeat_line;
-    if (repeat.empty()) repeat = fmt::format("pareto check '^{}$'", full_name(variant_));
+    if (repeat.empty()) repeat = check_command(variant_, problem_);
     report_.message = fmt::format("{}: input '{}': {}; repeat with: {}", full_name(variant_), input,
                                   message, repeat);
   }

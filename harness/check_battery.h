@@ -65,6 +65,9 @@ CheckReport check_variant(const Variant& variant, const Problem& problem, Thread
 CheckReport check_isolated(const Variant& variant, const Problem& problem, int threads,
                            const CheckOptions& options, double timeout_s);
 
+/// "pareto check '^qgemm/avx512 .* activation=relu '": the line that repeats a check.
+std::string check_command(const Variant& variant, const Problem& problem);
+
 /// Text form that crosses a pipe.
 std::string to_json(const CheckReport& report);
 CheckReport check_report_from_json(const std::string& text);

@@ -65,7 +65,8 @@ Verdict verdict_from(const Json& json) {
 }
 
 /// A child that did not come back: the check that its last words name.
-CheckReport report_of_end(const Variant& variant, const ChildResult& result) {
+CheckReport report_of_end(const Variant& variant, const ChildResult& result,
+                          const std::string& repeat_line) {
   CheckReport report;
   report.status = CheckStatus::kFail;
   const bool guard = result.message.find("guard: ") != std::string::npos;
@@ -74,14 +75,23 @@ CheckReport report_of_end(const Variant& variant, const ChildResult& result) {
                  : operands                         ? "operands"
                  : result.end == ChildEnd::kTimeout ? "timeout"
                                                     : "crash";
-  report.message = fmt::format("{}: {}; repeat with: pareto check '^{}$'", full_name(variant),
-                               result.message, full_name(variant));
+  report.message =
+      fmt::format("{}: {}; repeat with: {}", full_name(variant), result.message, repeat_line);
   return report;
 }
 
 }  // namespace
 
 std::string_view name_of(CheckStatus status) { return kStatusNames[static_cast<int>(status)]; }
+
+std::string check_command(const Variant& variant, const Problem& problem) {
+  std::string pattern = "^" + full_name(variant) + " ";
+  for (const Key& key : problem.op().keys()) {
+    if (key.kind != KeyKind::kWord || problem.is_default(key.name)) continue;
+    pattern += fmt::format(".* {}={} ", key.name, problem.word(key.name));
+  }
+  return "pareto check '" + pattern + "'";
+}
 
 std::string to_json(const CheckReport& report) {
   Json inputs = Json::array();
@@ -140,7 +150,9 @@ CheckReport check_isolated(const Variant& variant, const Problem& problem, int t
       return report;
     }
   }
-  return report_of_end(variant, result);
+  return report_of_end(
+      variant, result,
+      options.repeat_line.empty() ? check_command(variant, problem) : options.repeat_line);
 }
 
 }  // namespace pareto

@@ -354,7 +354,7 @@ std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& 
 CaseRecord crashed_record(const Case& subject, const std::string& message,
                           const SessionOptions& options) {
   CaseRecord record = blank_record(subject, options);
-  set_status(record, CheckStatus::kFail, message);
+  set_status(record, CheckStatus::kFail, message + "; repeat with: " + subject.command());
   return record;
 }
 
