@@ -36,6 +36,7 @@ namespace pareto {
 struct SparseAvx2 : Avx2F32 {
   using Control = __m256i;  ///< 2-bit indices in the low bits of each dword
   static constexpr int kMaxAccumulators = 12;
+  static constexpr bool kUnrollsColumns = false;
 
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }

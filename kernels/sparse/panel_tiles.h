@@ -72,6 +72,20 @@ PanelIsa panel_isa() {
   return {2 * V::kLanes, kStripHeights<V>, &pack_token<V>, &finish_sums<V>};
 }
 
+/// sum += x[…][k]·w of one column; `x` points at that column of the strip's first token.
+template <typename V, int kRows, int kVectors, typename Source>
+[[gnu::always_inline]] inline void dense_column(Source& source, const float* x,
+                                                typename V::Reg (&sum)[kRows][kVectors]) {
+  typename V::Reg w[kVectors];
+  source.next(w);
+#pragma GCC unroll 12
+  for (int i = 0; i < kRows; ++i) {
+    const auto a = V::set1(x[i * 4]);
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = V::fma(a, w[v], sum[i][v]);
+  }
+}
+
 /// c[kRows][kVectors · lanes] += x·wᵀ over 4·k4 columns; x is a strip, `source` gives the vectors
 /// of one column after the other.
 template <typename V, int kRows, int kVectors, typename Source>
@@ -83,16 +97,14 @@ void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V::load(c + (i * kVectors + v) * V::kLanes);
   }
   for (; k4 > 0; --k4, x += 4 * kRows) {
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) {
-      typename V::Reg w[kVectors];
-      source.next(w);
-#pragma GCC unroll 12
-      for (int i = 0; i < kRows; ++i) {
-        const auto a = V::set1(x[i * 4 + k]);
+    if constexpr (V::kUnrollsColumns) {
+      dense_column<V>(source, x, sum);
+      dense_column<V>(source, x + 1, sum);
+      dense_column<V>(source, x + 2, sum);
+      dense_column<V>(source, x + 3, sum);
+    } else {
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) sum[i][v] = V::fma(a, w[v], sum[i][v]);
-      }
+      for (int k = 0; k < 4; ++k) dense_column<V>(source, x + k, sum);
     }
   }
 #pragma GCC unroll 12
