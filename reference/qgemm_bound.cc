@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "reference/activation_bound.h"
 #include "reference/number_formats.h"
 #include "reference/qgemm_parts.h"
 
@@ -56,9 +57,7 @@ class Bounder {
         a_(arithmetic),
         integer_(arithmetic.integer_acc && problem.integer_products()),
         coarse_(arithmetic.u_acc >= kFinestCoarseUnit),
-        u_out_(unit_roundoff(problem.out_dtype)),
-        normal_(smallest_normal(problem.out_dtype)),
-        u_f_(problem.activation == Activation::kRelu ? 0 : arithmetic.u_activation) {}
+        after_(problem.activation, problem.out_dtype, arithmetic) {}
 
   Bounds run() const {
     const std::size_t count = t_.column[kTermValue].size();
@@ -70,11 +69,11 @@ class Bounder {
       const Accumulated sum = accumulated(element, i);
       // Behind an infinite argument only the function itself can err.
       const bool finite = std::isfinite(element.pre);
-      bounds.det[i] = after_activation(element, finite ? det(element, sum, i) : 0);
+      bounds.det[i] = after_.det(element.value, element.pre, finite ? det(element, sum, i) : 0);
       const double stat = finite ? this->stat(element, sum, i) : 0;
       // sigmoid(0) is ½ to within the function's error even where nothing was added.
-      const bool inexact = stat > 0 || activation_error(element) > 0;
-      bounds.stat[i] = inexact ? stat_after_activation(element, stat) : 0;
+      const bool inexact = stat > 0 || after_.function_error(element.value, element.pre) > 0;
+      bounds.stat[i] = inexact ? after_.stat(element.value, element.pre, stat) : 0;
       place(element, i, bounds);
     }
     return bounds;
@@ -148,32 +147,11 @@ class Bounder {
                      scaling * scaling + lost * lost);
   }
 
-  double activation_error(const Element& element) const {
-    if (p_.activation == Activation::kNone) return 0;
-    return u_f_ * (std::abs(element.value) + std::min(std::abs(element.pre), 16.0));
-  }
-
-  double after_activation(const Element& element, double error) const {
-    const double total = lipschitz_of(p_.activation) * error + activation_error(element);
-    if (total == 0 && element.value == 0) return 0;  // nothing was added, no function applied
-    return total + u_out_ * std::max(std::abs(element.value) + total, normal_);
-  }
-
-  double stat_after_activation(const Element& element, double error) const {
-    const double before = lipschitz_of(p_.activation) * error;
-    const double rounding = u_out_ * std::max(std::abs(element.value), normal_);
-    const double function = activation_error(element);
-    return std::sqrt(before * before + function * function + rounding * rounding / 3);
-  }
-
   void place(const Element& element, std::size_t i, Bounds& bounds) const {
-    const bool limit_of_formula =
-        element.pre == -std::numeric_limits<double>::infinity() &&
-        (p_.activation == Activation::kGelu || p_.activation == Activation::kSilu);
     // Partial sums of finite products may overflow although the whole does not.
     const double abs = t_.column[kTermAbs][i];
     const bool overflows = std::isfinite(abs) && abs > largest_finite(DType::kF32);
-    if (!limit_of_formula && !overflows) return;
+    if (!after_.undefined_at(element.pre) && !overflows) return;
     if (bounds.placement.empty()) {
       bounds.placement.assign(bounds.det.size(), Placement::kExact);
     }
@@ -185,9 +163,7 @@ class Bounder {
   const Arithmetic& a_;
   bool integer_;
   bool coarse_;
-  double u_out_;
-  double normal_;
-  double u_f_;
+  ActivationBound after_;
 };
 
 }  // namespace
