@@ -1,6 +1,14 @@
 #include "harness/affinity.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
 #include "harness/machine.h"
+#include "harness/thread_pool.h"
 
 namespace pareto {
 
@@ -14,6 +22,22 @@ AffinityScope::AffinityScope(int threads, bool widen) {
 
 AffinityScope::~AffinityScope() {
   if (widened_) sched_setaffinity(0, sizeof(before_), &before_);
+}
+
+void pin_library_threads(std::span<const int> cpus) {
+  if (cpus.size() < 2) return;
+  std::size_t next = 0;
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error)) {
+    const int id = std::atoi(task.path().filename().c_str());
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (id == getpid() || name == kPoolThreadName) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpus[1 + next++ % (cpus.size() - 1)], &one);
+    sched_setaffinity(id, sizeof(one), &one);  // a thread that has just ended is no error
+  }
 }
 
 }  // namespace pareto

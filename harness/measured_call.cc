@@ -56,7 +56,6 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
       cold_(subject.cache == "cold"),
       audit_(full_name(*subject.variant),
              audit_options(subject, arithmetic_of(*subject.variant, subject.problem))) {
-  const AffinityScope affinity(pool_.size(), variant_.own_threads);
   add_set(0);
   const std::size_t set_bytes = std::max<std::size_t>(
       1, sets_[0].buffers->bytes() + std::max(packed_bytes(), allocated_bytes_));
@@ -99,6 +98,7 @@ void MeasuredCall::verify_contents() {
     set.buffers->load_transient(contents_.operands(content));
     set.buffers->poison_outputs();
     call(set);
+    if (variant_.own_threads) pin_library_threads(this_machine().pinning(pool_.size()));
     const Expected& expected = contents_.expected(content);
     std::vector<Bounds> bounds = bounds_of(expected, arithmetic);
     const Verdict verdict = verify(expected, bounds, set.buffers->out());
@@ -117,7 +117,6 @@ void MeasuredCall::call(Set& set, std::span<const Tensor> out) {
 }
 
 void MeasuredCall::begin_visit() {
-  affinity_.emplace(pool_.size(), variant_.own_threads);
   auditing_ = audit_.wants(visit_);
   ++visit_;
   if (cold_) {
@@ -176,7 +175,6 @@ double MeasuredCall::sample(std::int64_t batch) {
 void MeasuredCall::end_visit() {
   if (audited_ != nullptr) fail(audit_.compare(*audited_->buffers, audited_->content));
   audited_ = nullptr;
-  affinity_.reset();
 }
 
 double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
@@ -220,7 +218,6 @@ void MeasuredCall::look_again() {
 }
 
 void MeasuredCall::finish() {
-  const AffinityScope affinity(pool_.size(), variant_.own_threads);
   look_again();
   fail(audit_.finish());
   if (!failure_.empty()) return;

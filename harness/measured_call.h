@@ -4,11 +4,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "harness/affinity.h"
 #include "harness/audit.h"
 #include "harness/call_buffers.h"
 #include "harness/case.h"
@@ -74,9 +72,8 @@ class MeasuredCall : public Subject {
   std::int64_t visit_ = 0;
   std::int64_t probes_ = 0;
   std::int64_t last_batch_ = 1;
-  bool auditing_ = false;                  ///< the next sample is audited
-  std::optional<AffinityScope> affinity_;  ///< during a visit
-  Set* audited_ = nullptr;                 ///< set whose outputs wait to be compared
+  bool auditing_ = false;   ///< the next sample is audited
+  Set* audited_ = nullptr;  ///< set whose outputs wait to be compared
   double prepare_s_ = 0;
   std::size_t allocated_bytes_ = 0;
   Agreement agreement_;

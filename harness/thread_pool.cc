@@ -111,6 +111,7 @@ ThreadPool::ThreadPool(int threads, std::span<const int> cpus) : threads_(thread
     State* state = state_.get();
     state->workers.emplace_back([state, i, threads] { state->work(i, threads); });
     const pthread_t handle = state->workers.back().native_handle();
+    pthread_setname_np(handle, kPoolThreadName);
     if (cpus.empty()) {
       set_affinity(handle, initial_affinity());
     } else {

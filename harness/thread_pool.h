@@ -9,6 +9,9 @@
 
 namespace pareto {
 
+/// Name of every pool's workers, as the kernel shows it; the others are somebody else's threads.
+inline constexpr const char* kPoolThreadName = "pareto-worker";
+
 /// A fixed team. Workers spin briefly after each task and then sleep, so that an idle pool does
 /// not disturb whoever is measured next.
 class ThreadPool {
