@@ -6,7 +6,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pareto import style
 from pareto.frontier import on_frontier
-from pareto.labels import arithmetic, label, problem
+from pareto.labels import SIZES, arithmetic, label, problem
 
 
 def timed(cases):
@@ -102,12 +102,22 @@ def frontier(cases, keys, title):
     return figure
 
 
+def largest_of_the_rest(cases, x):
+    """Cases with the largest value of every size, and of threads, other than x: one problem."""
+    for column in [*SIZES, "threads"]:
+        if column != x and column in cases and cases[column].notna().any():
+            cases = cases[cases[column] == cases[column].max()]
+    return cases
+
+
 def scaling(cases, keys, title):
     """A rate over threads or a size, one line per variant; intervals drawn."""
     x, y = keys.get("x", "threads"), keys.get("y", "flops_per_s")
     by = keys.get("by", "variant")
     cases = timed(cases)
-    cases = cases[cases[x].notna()]
+    if x not in cases:
+        return None
+    cases = largest_of_the_rest(cases[cases[x].notna()], x)
     if cases.empty or cases[x].nunique() < 2:
         return None
     rows = cases.assign(arithmetic=cases.apply(arithmetic, axis=1))
