@@ -98,6 +98,7 @@ void Audit::poison(CallBuffers& buffers, int content) {
 void Audit::call_begins() {
   if (!options_.own_threads) since_call_ = ThreadWatch();
   modes_before_ = fp_modes();
+  clock_.begin();
   if (!options_.own_threads) processors_ = ProcessorWatch();
 }
 
@@ -108,6 +109,7 @@ void Audit::call_ended(const CallBuffers& buffers) {
     hidden_s_ += std::max(0.0, use.hidden_s);
     used_s_ += use.all_s;
   }
+  clock_.end();
   modes_after_ = fp_modes();
   set_fp_modes(modes_before_);
 }
@@ -180,6 +182,9 @@ std::string Audit::finish() const {
   constexpr double kNoticeableS = 100e-6;
   constexpr double kNoticeableShare = 0.05;
   if (!lingering_.empty()) return "threads: " + lingering_;
+  if (!clock_.agree()) {
+    return "clock: the clock that times calls is not the kernel's: somebody has replaced it";
+  }
   if (hidden_s_ < kNoticeableS || hidden_s_ < kNoticeableShare * used_s_) return "";
   return fmt::format(
       "threads: timed calls brought threads of their own, besides the team that they are given: "

@@ -7,6 +7,7 @@
 
 #include "harness/call_buffers.h"
 #include "harness/checker.h"
+#include "harness/clock_watch.h"
 #include "harness/thread_watch.h"
 #include "harness/variant.h"
 
@@ -65,6 +66,7 @@ class Audit {
   ThreadWatch since_start_;
   ThreadWatch since_call_;
   ProcessorWatch processors_;
+  ClockWatch clock_;
   double hidden_s_ = 0;    ///< processor time on threads that came and went, over all audited calls
   double used_s_ = 0;      ///< processor time of all audited calls
   std::string lingering_;  ///< threads that outlived prepare and the first call

@@ -32,7 +32,7 @@ CaseRecord record_of(const std::string& name, const std::string& cache) {
   group.hash = subject.group;
   group.cases = {subject};
   std::set<std::string> battery_passed;
-  const MeasureSettings measure{.precision = 0.05, .budget_s = 1, .min_blocks = 256};
+  const MeasureSettings measure{.precision = 0.05, .budget_s = 4, .min_blocks = 256};
   return measure_isolated(group, measure, RunOptions{}, Ceilings{}, battery_passed).at(0);
 }
 
@@ -62,6 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
         Trick{"rogue_works_later", "work deferred past the timer"},
         Trick{"rogue_leaves_a_thread", "thread still running after the call"},
         Trick{"rogue_brings_threads", "brought threads of their own"},
+        Trick{"rogue_slows_the_clock", "somebody has replaced it"},
         Trick{"rogue_right_at_first", "right only for the first calls"},
         Trick{"rogue_knows_the_shape", "answers recognised by shape"},
         Trick{"rogue_changes_operands", "operand x (slot 0) was changed in place"},
@@ -88,7 +89,7 @@ TEST(Rogues, TheHonestControlPasses) {
 TEST(Rogues, EveryRegisteredRogueIsInTheGallery) {
   int rogues = 0;
   for (const Variant* variant : variants()) rogues += variant->name.starts_with("rogue_");
-  constexpr int kTricksAndControl = 20;
+  constexpr int kTricksAndControl = 21;
   EXPECT_EQ(rogues, kTricksAndControl);
 }
 

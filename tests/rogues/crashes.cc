@@ -1,4 +1,4 @@
-// Trick: follows a null pointer
+// Trick: follows a wild pointer
 #include "tests/rogues/rogue.h"
 
 namespace pareto {
@@ -13,10 +13,10 @@ class Rogue : public rogue::Base {
   }
 
  private:
-  volatile int* nowhere_ = nullptr;
+  volatile int* nowhere_ = reinterpret_cast<volatile int*>(64);
 };
 
-const Registration registration{rogue::variant<Rogue>("crashes", "follows a null pointer")};
+const Registration registration{rogue::variant<Rogue>("crashes", "follows a wild pointer")};
 
 }  // namespace
 }  // namespace pareto

@@ -1,0 +1,33 @@
+#include "harness/clock_watch.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "harness/clock.h"
+
+namespace pareto {
+namespace {
+
+TEST(ClockWatch, TheKernelReadsTheSameClock) {
+  const double before = now_s();
+  const double kernel = kernel_now_s();
+  const double after = now_s();
+  EXPECT_LE(before, kernel);
+  EXPECT_LE(kernel, after);
+}
+
+TEST(ClockWatch, AgreesWithAnHonestClock) {
+  ClockWatch watch;
+  EXPECT_TRUE(watch.agree());
+  for (int i = 0; i < 20; ++i) {
+    watch.begin();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    watch.end();
+  }
+  EXPECT_TRUE(watch.agree());
+}
+
+}  // namespace
+}  // namespace pareto
