@@ -65,6 +65,7 @@ class SlicedRows {
 
  private:
   struct Rows;
+  void cut_chunks(const Rows& rows, int chunks);
   void add_groups(const Rows& rows, int chunk, std::int64_t block);
   void fill(const Rows& rows);
 
