@@ -37,7 +37,7 @@ struct AbsentCudaVariants {
     }
   }
 };
-const AbsentCudaVariants absent_cuda_variants;
+const AbsentCudaVariants kAbsentCudaVariants;
 
 }  // namespace
 }  // namespace pareto
