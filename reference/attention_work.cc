@@ -81,7 +81,8 @@ double attention_visible_keys(const AttentionProblem& p, std::span<const Tensor>
         for (std::int64_t j = range.lo; j < range.hi; ++j) keys += row[j * allowed.stride_j] != 0;
       }
     }
-    sum += static_cast<double>(keys) * (heads > 0 ? static_cast<double>(p.heads_q / heads) : 0);
+    const std::int64_t shared_by = heads > 0 ? p.heads_q / heads : 0;
+    sum += static_cast<double>(keys * shared_by);
   }
   return sum;
 }
