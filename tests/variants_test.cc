@@ -54,11 +54,10 @@ int register_all() {
     if (variant->baseline) continue;  // other people's code is reported on, not judged
     for (const Problem& problem : check_matrix(find_op(variant->op))) {
       if (!refusal(*variant, problem).empty()) continue;
-      testing::RegisterTest(("Variants/" + full_name(*variant)).c_str(),
-                            name_of_problem(problem).substr(1).c_str(), nullptr, nullptr, __FILE__,
-                            __LINE__, [variant, problem]() -> VariantChecks* {
-                              return new VariantChecks(*variant, problem);
-                            });
+      testing::RegisterTest(
+          ("Variants/" + full_name(*variant)).c_str(), name_of_problem(problem).substr(1).c_str(),
+          nullptr, nullptr, __FILE__, __LINE__,
+          [variant, problem]() -> VariantChecks* { return new VariantChecks(*variant, problem); });
       ++count;
     }
   }
