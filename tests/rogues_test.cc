@@ -41,7 +41,7 @@ struct Trick {
   const char* named;  ///< what the refusal must say
 };
 
-void PrintTo(const Trick& trick, std::ostream* out) { *out << trick.rogue; }
+std::ostream& operator<<(std::ostream& out, const Trick& trick) { return out << trick.rogue; }
 
 class Rogues : public testing::TestWithParam<Trick> {};
 

@@ -32,7 +32,7 @@ class Merge : public ::testing::Test {
   void write(const std::string& folder, const CaseRecord& record) const {
     write_case_files(dir(folder), std::span(&record, 1));
   }
-  [[nodiscard]] MergeSummary merge(std::vector<std::string> names,
+  [[nodiscard]] MergeSummary merge(const std::vector<std::string>& names,
                                    const MergeOptions& options = {}) const {
     std::vector<fs::path> folders;
     for (const std::string& name : names) folders.push_back(dir(name));
