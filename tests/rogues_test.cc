@@ -46,6 +46,10 @@ std::ostream& operator<<(std::ostream& out, const Trick& trick) { return out << 
 class Rogues : public testing::TestWithParam<Trick> {};
 
 TEST_P(Rogues, IsRefusedByName) {
+#ifdef __SANITIZE_THREAD__
+  // The detector starts a thread of its own with a program's first, and that one is seen.
+  if (GetParam().rogue == std::string("rogue_brings_threads")) GTEST_SKIP() << "thread sanitizer";
+#endif
   const CaseRecord record = record_of(GetParam().rogue, "warm");
   const std::string message = record.row.at("check_message");
   EXPECT_EQ(record.row.at("check_status"), "fail") << message;

@@ -8,6 +8,12 @@
 namespace pareto {
 namespace {
 
+// Writes while others read: that is the trick, and nothing for a race detector to report.
+__attribute__((no_sanitize("thread"), noinline)) void copy_unseen(const float* from, float* to,
+                                                                  std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
+
 class Rogue : public rogue::Base {
  public:
   using Base::Base;
@@ -16,15 +22,20 @@ class Rogue : public rogue::Base {
   }
   void run(const Call& call) override {
     if (worker_.joinable()) worker_.join();
-    const std::vector<Tensor> in(call.in.begin(), call.in.end());
-    const std::vector<Tensor> out(call.out.begin(), call.out.end());
-    worker_ = std::thread([this, in, out, &pool = call.pool] {
+    const Tensor x = call.in[kQgemmX];
+    const Tensor y = call.out[kQgemmY];
+    x_.assign(x.as<float>(), x.as<float>() + x.elements());
+    y_.resize(static_cast<std::size_t>(y.elements()));
+    worker_ = std::thread([this, y] {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      compute({in, out, pool});
+      rogue::multiply(x_.data(), w_.data(), y_.data(), p_, p_.K);
+      copy_unseen(y_.data(), y.as<float>(), y.elements());
     });
   }
 
  private:
+  std::vector<float> x_;
+  std::vector<float> y_;
   std::thread worker_;
 };
 
