@@ -211,7 +211,8 @@ Sweep read_sweep(const std::string& path, const toml::node& node) {
     fail(location(path, *op), error.what());
   }
   for (const auto& [key, value] : *table) {
-    if (key.str() != "op") read_sweep_key(path, std::string(key.str()), value, sweep);
+    sweep.keys.emplace_back(key.str());
+    if (key.str() != "op") read_sweep_key(path, sweep.keys.back(), value, sweep);
   }
   const bool from_file = std::find(sweep.distributions.begin(), sweep.distributions.end(),
                                    "file") != sweep.distributions.end();
@@ -267,10 +268,8 @@ void apply_quick(const std::string& path, const toml::table& quick, Experiment& 
       const std::vector<std::string> words = sweep_words(*sweep.op);
       if (key == "op" || std::find(words.begin(), words.end(), key) == words.end()) continue;
       used = true;
-      // A sweep that never mentions a key of its op keeps that key's default.
-      const bool mentioned = std::any_of(sweep.axes.begin(), sweep.axes.end(),
-                                         [&](const Axis& axis) { return axis.key == key; });
-      if (mentioned || find_key(*sweep.op, key) == nullptr) {
+      // A sweep that never mentions a key keeps that key's default.
+      if (std::find(sweep.keys.begin(), sweep.keys.end(), key) != sweep.keys.end()) {
         read_sweep_key(path, key, value, sweep);
       }
     }

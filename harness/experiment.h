@@ -34,7 +34,8 @@ struct ShapeRow {
 
 struct Sweep {
   const Op* op = nullptr;
-  std::string where;  ///< "file:line", for messages
+  std::string where;              ///< "file:line", for messages
+  std::vector<std::string> keys;  ///< that the sweep mentions: those that [quick] may replace
   std::vector<std::string> variants = {"*"};
   std::vector<ShapeRow> shapes = {{}};
   std::vector<Axis> axes;  ///< keys of the op
