@@ -191,8 +191,9 @@ double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
         flip_signs(changed[slot].view(), random);
       }
     }
-    set.buffers->load_transient(changed);
     for (double* best : {&fresh_s, &repeated_s}) {
+      // Loaded before the repetition, too: caches and a library's sleeping threads are alike then.
+      set.buffers->load_transient(changed);
       pool_.run([](int, int) {});  // members may have gone to sleep meanwhile
       const double start = now_s();
       call(set);
