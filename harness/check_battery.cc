@@ -68,7 +68,9 @@ std::vector<BatteryInput> surprises(const std::vector<BatteryInput>& battery, st
       if (size > 2) input.problem.set(key.name, size + static_cast<std::int64_t>(random() % span));
     }
     try {
-      input.problem.op().complete(input.problem);
+      const Op& op = input.problem.op();
+      op.complete(input.problem);
+      (void)op.encode(input.problem, op.draw(input.problem, input.draw));
     } catch (const Error&) {
       continue;  // these sizes do not go together
     }
