@@ -11,17 +11,27 @@ if(PARETO_SANITIZE MATCHES "thread")
   endif()
 endif()
 
-# pareto_add_test(name source...): program test_<name>, CTest test <name>.
-function(pareto_add_test name)
-  if("${ARGN}" STREQUAL "")
-    return()
-  endif()
+# pareto_add_program(name source...): program test_<name>.
+function(pareto_add_program name)
   add_executable(test_${name} ${ARGN})
   pareto_link(test_${name})
   target_link_libraries(test_${name} PRIVATE GTest::gtest GTest::gtest_main GTest::gmock)
-  add_test(NAME ${name} COMMAND ${PARETO_TEST_LAUNCHER} $<TARGET_FILE:test_${name}> --gtest_brief=1)
+endfunction()
+
+# pareto_register_test(name program argument...): CTest test <name> runs test_<program>.
+function(pareto_register_test name program)
+  add_test(NAME ${name}
+    COMMAND ${PARETO_TEST_LAUNCHER} $<TARGET_FILE:test_${program}> --gtest_brief=1 ${ARGN})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${PARETO_TEST_TIMEOUT_S} LABELS cpp
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endfunction()
+
+# pareto_add_test(name source...): program test_<name>, CTest test <name>.
+function(pareto_add_test name)
+  if(NOT "${ARGN}" STREQUAL "")
+    pareto_add_program(${name} ${ARGN})
+    pareto_register_test(${name} ${name})
+  endif()
 endfunction()
 
 foreach(folder IN ITEMS harness reference cli kernels emulator)
@@ -35,9 +45,18 @@ pareto_add_test(rogues ${rogue_sources})
 if(TARGET test_rogues)
   target_compile_options(test_rogues PRIVATE ${PARETO_KERNEL_OPTIONS})
 endif()
+# Every check of every variant, one CTest test an op: the whole takes as long as all else together.
 file(GLOB suite_sources CONFIGURE_DEPENDS tests/*.cc)
 list(FILTER suite_sources EXCLUDE REGEX "/rogues_test\\.cc$")
-pareto_add_test(suite ${suite_sources})
+pareto_add_program(suite ${suite_sources})
+pareto_register_test(suite_registry suite --gtest_filter=-Variants/*)
+file(GLOB op_folders CONFIGURE_DEPENDS LIST_DIRECTORIES TRUE RELATIVE ${CMAKE_SOURCE_DIR}/kernels
+  kernels/*)
+foreach(op IN LISTS op_folders)
+  if(IS_DIRECTORY ${CMAKE_SOURCE_DIR}/kernels/${op})
+    pareto_register_test(suite_${op} suite --gtest_filter=Variants/${op}/*)
+  endif()
+endforeach()
 
 file(GLOB e2e_tests CONFIGURE_DEPENDS tests/e2e/test_*.py)
 set(PARETO_PYTHON ${CMAKE_SOURCE_DIR}/build/venv/bin/python CACHE FILEPATH "Python with tests/requirements")
