@@ -1,6 +1,7 @@
 // Attention in fp32 with AVX2, for operands of every type.
 //
-// Idea: blocked_attention.h with 6 × 16 tiles: 12 accumulators, 2 loads, 1 broadcast per step.
+// Idea: prefill_attention.h and decode_attention.h with 6 × 16 tiles: 12 accumulators, 2 loads, 1
+// broadcast per step.
 // Bottleneck: multiply-add units in prefill; reading K and V in decode.
 // Layout: K [keys / 16][d][16], V [d_v / 16][keys][16]; fp32 in prefill, the operands' own type in
 // decode.
@@ -18,6 +19,7 @@
 
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
+#include "kernels/attention/kv_rows.h"
 #include "kernels/attention/packed_kv.h"
 #include "kernels/attention/part_sums.h"
 #include "kernels/attention/row_blocks.h"
@@ -28,18 +30,22 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
 
-#include "kernels/attention/blocked_attention.h"
+#include "kernels/attention/decode_attention.h"
 #include "kernels/attention/lanes_avx2.h"
+#include "kernels/attention/prefill_attention.h"
 
 namespace pareto {
 namespace {
 
 struct F32Avx2 : AttentionLanesAvx2 {
+  using Tiles = RegisterTiles<F32Avx2>;
   static constexpr DType kWord = DType::kF32;
   static constexpr int kPair = 1;
   static constexpr int kExpDegree = 5;
 
   static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm256_fmadd_ps(x, w, c); }
+  /// Dwords of a row of q or K.
+  static std::int64_t steps(std::int64_t head_dim) { return head_dim; }
   static void store_weights(std::uint32_t* p, const Reg (&x)[kColumns]) {
     _mm256_storeu_ps(reinterpret_cast<float*>(p), x[0]);
     _mm256_storeu_ps(reinterpret_cast<float*>(p) + kLanes, x[1]);
@@ -54,40 +60,41 @@ struct F32Avx2 : AttentionLanesAvx2 {
                        load_codes_avx2(q.data, q.dtype, bytes, i + c, count - c));
     }
   }
-  /// Keys [first, last) of one panel.
-  static void pack_k(const KvRows& rows, const KvLayout& layout, std::int64_t first,
-                     std::int64_t last, std::uint32_t* k) {
+  static void pack_k(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
+                     std::uint32_t* panel) {
     const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
-    auto* panel = reinterpret_cast<float*>(k) + first / kPanel * layout.k_panel_size();
-    for (std::int64_t at = 0; at < kPanel; at += kLanes) {
-      for (std::int64_t c = 0; c < layout.steps; c += kLanes) {
+    auto* out = reinterpret_cast<float*>(panel);
+    for (std::int64_t at = 0; at < keys.size(); at += kLanes) {
+      const std::int64_t count = std::min<std::int64_t>(keys.size() - at, kLanes);
+      std::int64_t element[kLanes];
+      for (std::int64_t i = 0; i < count; ++i) element[i] = rows.element(keys.lo + at + i);
+      for (std::int64_t c = 0; c < steps; c += kLanes) {
         Reg block[kLanes];
         for (int i = 0; i < kLanes; ++i) {
-          const std::int64_t j = first + at + i;
-          block[i] = j < last ? load_codes_avx2(rows.data, rows.dtype, bytes, rows.element(j) + c,
-                                                rows.count - c)
-                              : _mm256_setzero_ps();
+          block[i] = i < count ? load_codes_avx2(rows.data, rows.dtype, bytes, element[i] + c,
+                                                 rows.count - c)
+                               : _mm256_setzero_ps();
         }
         transpose_avx2(block);
-        const std::int64_t steps = std::min<std::int64_t>(kLanes, layout.steps - c);
-        for (std::int64_t i = 0; i < steps; ++i) {
-          _mm256_storeu_ps(panel + (c + i) * kPanel + at, block[i]);
+        const std::int64_t left = std::min<std::int64_t>(kLanes, steps - c);
+        for (std::int64_t i = 0; i < left; ++i) {
+          _mm256_storeu_ps(out + (c + i) * kPanel + at, block[i]);
         }
       }
     }
   }
-  /// True if a value is not finite.
-  static bool pack_v(const KvRows& rows, const KvLayout& layout, std::int64_t first,
-                     std::int64_t last, std::uint32_t* v) {
+  /// V of one panel of keys; true if a value is not finite.
+  static bool pack_v(const KvRows& rows, const KeyRange& keys, std::int64_t v_panels,
+                     std::int64_t v_stride, std::uint32_t* v) {
     const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
+    auto* out = reinterpret_cast<float*>(v);
     bool odd = false;
-    for (std::int64_t j = first; j < first + kPanel; ++j) {
-      const std::int64_t element = j < last ? rows.element(j) : 0;
-      const std::int64_t count = j < last ? rows.count : 0;
-      for (std::int64_t c = 0; c < layout.v_panels * kPanel; c += kLanes) {
-        const Reg x = load_codes_avx2(rows.data, rows.dtype, bytes, element + c, count - c);
+    for (std::int64_t j = 0; j < keys.size(); ++j, out += kPanel) {
+      const std::int64_t element = rows.element(keys.lo + j);
+      for (std::int64_t c = 0; c < v_panels * kPanel; c += kLanes) {
+        const Reg x = load_codes_avx2(rows.data, rows.dtype, bytes, element + c, rows.count - c);
         odd = odd || any_non_finite(x);
-        _mm256_storeu_ps(reinterpret_cast<float*>(v) + layout.v_at(c / kPanel, j) + c % kPanel, x);
+        _mm256_storeu_ps(out + c / kPanel * v_stride + c % kPanel, x);
       }
     }
     return odd;
@@ -115,13 +122,16 @@ struct F32Avx2 : AttentionLanesAvx2 {
   }
 };
 
-using Kernel = BlockedAttention<F32Avx2>;
+using Prefill = PrefillAttention<F32Avx2>;
+using Decode = DecodeAttention<F32Avx2>;
 
 #pragma GCC pop_options
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<Kernel>(AttentionProblem::from(problem), in, pool);
+  const AttentionProblem p = AttentionProblem::from(problem);
+  if (p.decode()) return std::make_unique<Decode>(p, in, pool);
+  return std::make_unique<Prefill>(p, pool);
 }
 
 Arithmetic arithmetic(const Problem& problem) {

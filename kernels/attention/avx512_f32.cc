@@ -1,6 +1,7 @@
 // Attention in fp32 with AVX-512, for operands of every type.
 //
-// Idea: blocked_attention.h with 6 × 64 tiles: 24 accumulators, 4 loads, 1 broadcast per step.
+// Idea: prefill_attention.h and decode_attention.h with 6 × 64 tiles: 24 accumulators, 4 loads, 1
+// broadcast per step.
 // Bottleneck: multiply-add units in prefill; reading K and V in decode.
 // Layout: K [keys / 64][d][64], V [d_v / 64][keys][64]; fp32 in prefill, the operands' own type in
 // decode.
@@ -17,6 +18,7 @@
 
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
+#include "kernels/attention/kv_rows.h"
 #include "kernels/attention/packed_kv.h"
 #include "kernels/attention/part_sums.h"
 #include "kernels/attention/row_blocks.h"
@@ -28,30 +30,22 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 
-#include "kernels/attention/blocked_attention.h"
+#include "kernels/attention/decode_attention.h"
 #include "kernels/attention/lanes_avx512.h"
+#include "kernels/attention/prefill_attention.h"
 
 namespace pareto {
 namespace {
 
-/// 16 keys' rows as fp32; keys from `keys` on are 0.
-struct KeyLoad {
-  const KvRows& rows;
-  std::int64_t first;
-  std::int64_t keys;
-  __m512i operator()(int i, std::int64_t c) const {
-    if (first + i >= keys) return _mm512_setzero_si512();
-    return _mm512_castps_si512(load_codes_avx512(rows.data, rows.dtype, rows.element(first + i) + c,
-                                                 first_lanes(rows.count - c)));
-  }
-};
-
 struct F32Avx512 : AttentionLanesAvx512 {
+  using Tiles = RegisterTiles<F32Avx512>;
   static constexpr DType kWord = DType::kF32;
   static constexpr int kPair = 1;
   static constexpr int kExpDegree = 5;
 
   static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm512_fmadd_ps(x, w, c); }
+  /// Dwords of a row of q or K.
+  static std::int64_t steps(std::int64_t head_dim) { return head_dim; }
   static void store_weights(std::uint32_t* p, const Reg (&x)[kColumns]) {
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) _mm512_storeu_ps(p + c * kLanes, x[c]);
@@ -64,28 +58,21 @@ struct F32Avx512 : AttentionLanesAvx512 {
       _mm512_storeu_ps(out + c, load_codes_avx512(q.data, q.dtype, i + c, first_lanes(count - c)));
     }
   }
-  /// Keys [first, last) of one panel.
-  static void pack_k(const KvRows& rows, const KvLayout& layout, std::int64_t first,
-                     std::int64_t last, std::uint32_t* k) {
-    std::uint32_t* panel = k + first / kPanel * layout.k_panel_size();
-    for (std::int64_t at = 0; at < kPanel; at += 16) {
-      const KeyLoad load{rows, first + at, last};
-      for (std::int64_t step = 0; step < layout.steps; step += 16) {
-        pack_k_block_avx512(load, step, layout.steps, at, panel);
-      }
-    }
+  static void pack_k(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
+                     std::uint32_t* panel) {
+    pack_k_panel_avx512(rows, keys, steps, KeyLoad{rows}, panel);
   }
-  /// True if a value is not finite.
-  static bool pack_v(const KvRows& rows, const KvLayout& layout, std::int64_t first,
-                     std::int64_t last, std::uint32_t* v) {
+  /// V of one panel of keys; true if a value is not finite.
+  static bool pack_v(const KvRows& rows, const KeyRange& keys, std::int64_t v_panels,
+                     std::int64_t v_stride, std::uint32_t* v) {
     bool odd = false;
-    for (std::int64_t j = first; j < first + kPanel; ++j) {
-      const std::int64_t element = j < last ? rows.element(j) : 0;
-      const std::int64_t count = j < last ? rows.count : 0;
-      for (std::int64_t c = 0; c < layout.v_panels * kPanel; c += kLanes) {
-        const Reg x = load_codes_avx512(rows.data, rows.dtype, element + c, first_lanes(count - c));
+    for (std::int64_t j = 0; j < keys.size(); ++j, v += kPanel) {
+      const std::int64_t element = rows.element(keys.lo + j);
+      for (std::int64_t c = 0; c < v_panels * kPanel; c += kLanes) {
+        const Reg x =
+            load_codes_avx512(rows.data, rows.dtype, element + c, first_lanes(rows.count - c));
         odd = odd || any_non_finite(x);
-        _mm512_storeu_ps(v + layout.v_at(c / kPanel, j) + c % kPanel, x);
+        _mm512_storeu_ps(v + c / kPanel * v_stride + c % kPanel, x);
       }
     }
     return odd;
@@ -104,6 +91,15 @@ struct F32Avx512 : AttentionLanesAvx512 {
   }
 
  private:
+  /// 16 elements of a key.
+  struct KeyLoad {
+    const KvRows& rows;
+    __m512i operator()(std::int64_t element, std::int64_t c) const {
+      return _mm512_castps_si512(
+          load_codes_avx512(rows.data, rows.dtype, element + c, first_lanes(rows.count - c)));
+    }
+  };
+
   template <DType kType, int kBytes>
   static void widen_codes(const std::byte* stored, std::int64_t count, std::uint32_t* out) {
     for (std::int64_t i = 0; i < count; i += 64) {
@@ -117,13 +113,16 @@ struct F32Avx512 : AttentionLanesAvx512 {
   }
 };
 
-using Kernel = BlockedAttention<F32Avx512>;
+using Prefill = PrefillAttention<F32Avx512>;
+using Decode = DecodeAttention<F32Avx512>;
 
 #pragma GCC pop_options
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<Kernel>(AttentionProblem::from(problem), in, pool);
+  const AttentionProblem p = AttentionProblem::from(problem);
+  if (p.decode()) return std::make_unique<Decode>(p, in, pool);
+  return std::make_unique<Prefill>(p, pool);
 }
 
 Arithmetic arithmetic(const Problem& problem) {

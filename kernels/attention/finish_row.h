@@ -22,17 +22,21 @@ struct FinishedRow {
 /// `sink`: raw logit, −∞ if there is none.
 inline FinishedRow finish_row(const SoftmaxState& state, float sink) {
   constexpr double kLn2 = 0.693147180559945309;
-  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
   if (std::isnan(state.sum) || std::isnan(sink)) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     return {nan, nan, false};
   }
-  const bool empty = state.max == -std::numeric_limits<float>::infinity();
-  if (empty) return {0, sink, true};
+  if (state.max == kNone) return {0, sink, true};
   const double max = static_cast<double>(state.max) * kLn2;
+  // An fp32 logarithm is as good as the LSE that it goes into.
+  if (sink == kNone) {
+    const auto lse = max + static_cast<double>(std::log(state.sum));
+    return {1 / state.sum, static_cast<float>(lse), false};
+  }
   const double top = std::max(max, static_cast<double>(sink));
   const double own = std::exp(max - top);
-  const double sum = own * state.sum + (sink > kNone ? std::exp(sink - top) : 0.0);
+  const double sum = own * state.sum + std::exp(sink - top);
   return {static_cast<float>(own / sum), static_cast<float>(top + std::log(sum)), false};
 }
 

@@ -11,7 +11,8 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/attention/packed_kv.h"
+#include "kernels/attention/kv_rows.h"
+#include "kernels/attention/register_tiles.h"
 #include "kernels/vector_avx2.h"
 
 namespace pareto {

@@ -6,9 +6,11 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 
-#include "kernels/attention/packed_kv.h"
+#include "kernels/attention/kv_rows.h"
+#include "kernels/attention/register_tiles.h"
 #include "kernels/qgemm/pack_avx512.h"
 #include "kernels/vector_avx512.h"
 
@@ -85,17 +87,29 @@ struct AttentionLanesAvx512 {
   }
 };
 
-/// Dwords [16 keys][16 steps] to K's panel [step][64 keys], from key `at` of the panel.
+/// K's panel [steps][64 keys] from the rows of `keys`, a panel's keys or fewer; `load(element,
+/// step)` gives 16 dwords of a row from a step on. Of the other keys the first stand as zeros, to a
+/// whole register.
 template <typename Load>
-inline void pack_k_block_avx512(const Load& load, std::int64_t step, std::int64_t steps,
-                                std::int64_t at, std::uint32_t* panel) {
-  __m512i block[16];
+inline void pack_k_panel_avx512(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
+                                const Load& load, std::uint32_t* panel) {
+  constexpr int kPanel = AttentionLanesAvx512::kPanel;
+  for (std::int64_t at = 0; at < keys.size(); at += 16) {
+    const std::int64_t count = std::min<std::int64_t>(keys.size() - at, 16);
+    std::int64_t element[16];
+    for (std::int64_t i = 0; i < count; ++i) element[i] = rows.element(keys.lo + at + i);
+    for (std::int64_t step = 0; step < steps; step += 16) {
+      __m512i block[16];
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) block[i] = load(i, step);
-  transpose_dwords_avx512(block);
-  const std::int64_t count = steps - step < 16 ? steps - step : 16;
-  for (std::int64_t i = 0; i < count; ++i) {
-    _mm512_storeu_si512(panel + (step + i) * AttentionLanesAvx512::kPanel + at, block[i]);
+      for (int i = 0; i < 16; ++i) {
+        block[i] = i < count ? load(element[i], step) : _mm512_setzero_si512();
+      }
+      transpose_dwords_avx512(block);
+      const std::int64_t left = std::min<std::int64_t>(16, steps - step);
+      for (std::int64_t i = 0; i < left; ++i) {
+        _mm512_storeu_si512(panel + (step + i) * kPanel + at, block[i]);
+      }
+    }
   }
 }
 

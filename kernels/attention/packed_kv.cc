@@ -51,28 +51,13 @@ void pack_head(const KvRows& k, const KvRows& v, std::int64_t head, PackedKv& pa
 
 }  // namespace
 
-KvRows KvRows::of_k(const AttentionProblem& p, std::span<const Tensor> in,
-                    const AttentionSequence& sequence, std::int64_t head_kv) {
-  return {in[kAttentionK].data, p.kv_dtype, p.head_dim, p.head_dim, head_kv, sequence};
-}
-
-KvRows KvRows::of_v(const AttentionProblem& p, std::span<const Tensor> in,
-                    const AttentionSequence& sequence, std::int64_t head_kv) {
-  const Tensor& v = p.has_v ? in[kAttentionV] : in[kAttentionK];
-  const std::int64_t width = p.has_v ? p.head_dim_v : p.head_dim;
-  return {v.data, p.kv_dtype, width, p.head_dim_v, head_kv, sequence};
-}
-
 PackedKv::PackedKv(const AttentionProblem& p, const KvLayout& layout, std::int64_t element_bytes)
     : layout_(layout), element_bytes_(element_bytes), heads_kv_(p.heads_kv) {
   const std::int64_t heads = p.batch * p.heads_kv;
   k_ = AlignedBuffer<std::byte>(heads * layout.k_size() * element_bytes);
   v_ = AlignedBuffer<std::byte>(heads * layout.v_size() * element_bytes);
   non_finite_ = AlignedBuffer<std::uint8_t>(heads * layout.k_panels);
-  k_head_scale_ = AlignedBuffer<float>(heads);
-  v_head_scale_ = AlignedBuffer<float>(heads);
-  std::ranges::fill(k_head_scale_.span(), 1.0F);
-  std::ranges::fill(v_head_scale_.span(), 1.0F);
+  head_scales_ = AlignedBuffer<KvHeadScales>(heads);
   if (p.kv_dtype != DType::kS8) return;
   k_scale_ = AlignedBuffer<float>(heads * layout.keys);
   v_scale_ = AlignedBuffer<float>(heads * layout.keys);
@@ -80,7 +65,6 @@ PackedKv::PackedKv(const AttentionProblem& p, const KvLayout& layout, std::int64
 
 void PackedKv::pack_as_stored(const AttentionProblem& p, std::span<const Tensor> in,
                               ThreadPool& pool) {
-  take_head_scales(p, in);
   AttentionTables tables = AttentionTables::from(in);
   AttentionProblem kv_only = p;
   // Queries arrive later; where keys lie does not depend on them.
@@ -107,33 +91,21 @@ void PackedKv::pack_as_stored(const AttentionProblem& p, std::span<const Tensor>
         default:
           pack_head<std::uint8_t>(k, v, at, *this);
       }
-      take_scales(p, in, s, head_kv, 0, s.seq_kv);
+      head_scales_[at] = KvHeadScales::of(p, in, s.b, head_kv);
+      take_scales(p, in, s, head_kv);
     }
   });
 }
 
-void PackedKv::take_head_scales(const AttentionProblem& p, std::span<const Tensor> in) {
-  if (p.kv_dtype != DType::kE4m3) return;
-  const auto* from_k = in[kAttentionKScale].as<const float>();
-  const auto* from_v = p.has_v ? in[kAttentionVScale].as<const float>() : from_k;
-  for (std::int64_t at = 0; at < k_head_scale_.size(); ++at) {
-    const std::int64_t scale = kv_scale_index(p, at / p.heads_kv, at % p.heads_kv);
-    k_head_scale_[at] = from_k[scale];
-    v_head_scale_[at] = from_v[scale];
-  }
-}
-
 void PackedKv::take_scales(const AttentionProblem& p, std::span<const Tensor> in,
-                           const AttentionSequence& sequence, std::int64_t head_kv,
-                           std::int64_t first, std::int64_t last) {
-  if (k_scale_.size() == 0) return;
+                           const AttentionSequence& sequence, std::int64_t head_kv) {
+  const KvTokenScales scales = KvTokenScales::of(p, in);
+  if (scales.k == nullptr) return;
   const std::int64_t at = head(sequence.b, head_kv);
-  const auto* from_k = in[kAttentionKScale].as<const float>();
-  const auto* from_v = p.has_v ? in[kAttentionVScale].as<const float>() : from_k;
-  for (std::int64_t j = first; j < last; ++j) {
+  for (std::int64_t j = 0; j < sequence.seq_kv; ++j) {
     const std::int64_t row = sequence.kv_row(head_kv, j);
-    k_scale(at)[j] = from_k[row];
-    v_scale(at)[j] = from_v[row];
+    k_scale(at)[j] = scales.k[row];
+    v_scale(at)[j] = scales.v[row];
   }
 }
 

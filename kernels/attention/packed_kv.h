@@ -1,5 +1,6 @@
-// K and V of every (sequence, KV head) in panels, as the register tiles of register_tiles.h read
-// them, and what comes with them: scales per key, and which panels hold a non-finite v.
+// The KV cache of decode: K and V of every (sequence, KV head) in panels, as the register tiles of
+// register_tiles.h read them, and what comes with them: scales per key, and which panels hold a
+// non-finite v.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "harness/aligned_buffer.h"
 #include "harness/thread_pool.h"
+#include "kernels/attention/kv_rows.h"
 #include "reference/attention.h"
 
 namespace pareto {
@@ -44,24 +46,6 @@ struct KvLayout {
   }
 };
 
-/// Rows of slot k or v that belong to one sequence and KV head; key j's begin at element(j).
-struct KvRows {
-  const std::byte* data = nullptr;
-  DType dtype = DType::kF32;
-  std::int64_t width = 0;  ///< elements of a row in memory
-  std::int64_t count = 0;  ///< of which these are used
-  std::int64_t head_kv = 0;
-  AttentionSequence sequence;
-
-  [[nodiscard]] std::int64_t element(std::int64_t j) const {
-    return sequence.kv_row(head_kv, j) * width;
-  }
-  static KvRows of_k(const AttentionProblem& p, std::span<const Tensor> in,
-                     const AttentionSequence& sequence, std::int64_t head_kv);
-  static KvRows of_v(const AttentionProblem& p, std::span<const Tensor> in,
-                     const AttentionSequence& sequence, std::int64_t head_kv);
-};
-
 class PackedKv {
  public:
   PackedKv() = default;
@@ -70,13 +54,6 @@ class PackedKv {
 
   /// Packs everything in the type it has (decode: once per KV cache).
   void pack_as_stored(const AttentionProblem& p, std::span<const Tensor> in, ThreadPool& pool);
-  /// int8's scales of keys [first, last) of one head.
-  void take_scales(const AttentionProblem& p, std::span<const Tensor> in,
-                   const AttentionSequence& sequence, std::int64_t head_kv, std::int64_t first,
-                   std::int64_t last);
-
-  /// fp8's scales, one per head.
-  void take_head_scales(const AttentionProblem& p, std::span<const Tensor> in);
 
   [[nodiscard]] const KvLayout& layout() const { return layout_; }
   /// Index of (sequence, KV head) for the functions below.
@@ -96,9 +73,9 @@ class PackedKv {
   [[nodiscard]] float* v_scale(std::int64_t head) {
     return v_scale_.size() > 0 ? v_scale_.data() + head * layout_.keys : nullptr;
   }
-  /// Of a whole head; 1 unless fp8.
-  [[nodiscard]] float k_head_scale(std::int64_t head) const { return k_head_scale_[head]; }
-  [[nodiscard]] float v_head_scale(std::int64_t head) const { return v_head_scale_[head]; }
+  [[nodiscard]] const KvHeadScales& head_scales(std::int64_t head) const {
+    return head_scales_[head];
+  }
   /// Per panel of keys: does v hold a non-finite value there?
   [[nodiscard]] std::uint8_t* non_finite(std::int64_t head) {
     return non_finite_.data() + head * layout_.k_panels;
@@ -109,6 +86,9 @@ class PackedKv {
   }
 
  private:
+  void take_scales(const AttentionProblem& p, std::span<const Tensor> in,
+                   const AttentionSequence& sequence, std::int64_t head_kv);
+
   KvLayout layout_;
   std::int64_t element_bytes_ = 0;
   std::int64_t heads_kv_ = 0;
@@ -116,8 +96,7 @@ class PackedKv {
   AlignedBuffer<std::byte> v_;
   AlignedBuffer<float> k_scale_;
   AlignedBuffer<float> v_scale_;
-  AlignedBuffer<float> k_head_scale_;
-  AlignedBuffer<float> v_head_scale_;
+  AlignedBuffer<KvHeadScales> head_scales_;
   AlignedBuffer<std::uint8_t> non_finite_;
 };
 

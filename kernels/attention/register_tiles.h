@@ -89,8 +89,22 @@ constexpr std::array<ValueTile, sizeof...(kAt)> value_tiles(std::integer_sequenc
   return {&value_tile<T, kAt / T::kColumns + 1, kAt % T::kColumns + 1>...};
 }
 
+/// Products of one tile: rows ≤ kRows, columns ≤ kColumns in registers.
 template <typename T>
-struct TileTable {
+class RegisterTiles {
+ public:
+  void score(std::int64_t rows, std::int64_t columns, const std::uint32_t* q, std::int64_t ldq,
+             const std::uint32_t* k, std::int64_t steps, float* s, std::int64_t lds,
+             float* row_max) const {
+    kScore[at(rows, columns)](q, ldq, k, steps, s, lds, row_max);
+  }
+  void value(std::int64_t rows, std::int64_t columns, const std::uint32_t* p, std::int64_t ldp,
+             const std::uint32_t* v, std::int64_t steps, float* o, std::int64_t ldo,
+             const float* alpha) const {
+    kValue[at(rows, columns)](p, ldp, v, steps, o, ldo, alpha);
+  }
+
+ private:
   using Sequence = std::make_integer_sequence<int, T::kRows * T::kColumns>;
   static constexpr auto kScore = score_tiles<T>(Sequence{});
   static constexpr auto kValue = value_tiles<T>(Sequence{});

@@ -5,18 +5,31 @@
 namespace pareto {
 namespace {
 
-// 192 rows × 512 keys of scores and the panels of one block fit L2 (1 MiB); short sequences lose
-// less to the diagonal and to idle threads with smaller blocks.
-constexpr std::int64_t kMaxRows = 192;
+// Decode: one pass over a KV head serves all rows of a task.
+constexpr std::int64_t kDecodeRows = 192;
+// Prefill: packing a block of keys costs as much as the products of some 20 rows, so a task has as
+// many rows as this much of q and o, in fp32.
+constexpr std::int64_t kPrefillBytes = 2 << 20;
+constexpr std::int64_t kMaxRows = 4096;
 constexpr std::int64_t kMinRows = 24;
-constexpr std::int64_t kLongKeys = 2048;
+// Waking a thread costs as much as some 8 µs of products.
+constexpr std::int64_t kWorthSharing = 1 << 19;
+// So many tasks per thread even out by themselves.
+constexpr std::int64_t kManyTasks = 16;
+// The work per row and block outweighs what the last block leaves unused, but for short sequences.
+constexpr std::int64_t kLongKeys = 512;
 constexpr std::int64_t kLongBlock = 512;
 constexpr std::int64_t kShortBlock = 256;
-constexpr std::int64_t kTasksPerThread = 4;
-// A part of the keys must be worth its combination.
+// Decode: so many tasks per thread are enough, and a part of the keys must be worth its
+// combination.
+constexpr std::int64_t kFewTasks = 4;
 constexpr std::int64_t kMinPartKeys = 256;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t multiply_adds(const AttentionProblem& p) {
+  return p.batch * p.heads_q * p.seq_q * p.seq_kv * (p.head_dim + p.head_dim_v);
+}
 
 }  // namespace
 
@@ -24,39 +37,52 @@ std::int64_t keys_per_block(const AttentionProblem& problem) {
   return !problem.decode() && problem.seq_kv >= kLongKeys ? kLongBlock : kShortBlock;
 }
 
-KeyRange keys_of_sequence(const AttentionProblem& problem, const AttentionSequence& sequence) {
-  if (sequence.seq_q == 0) return {};
-  // Both ends of what a query sees ascend with the query.
-  const KeyRange first = problem.visible(0, sequence.seq_q, sequence.seq_kv);
-  const KeyRange last = problem.visible(sequence.seq_q - 1, sequence.seq_q, sequence.seq_kv);
-  return {std::min(first.lo, last.hi), last.hi};
-}
-
 RowBlocks::RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile)
-    : p_(problem), panel_(panel) {
-  choose_rows(threads, row_tile);
+    : p_(problem), panel_(panel), threads_(threads) {
+  if (!p_.decode() && multiply_adds(p_) < kWorthSharing) threads_ = 1;
+  choose_rows(row_tile);
   tasks_per_head_ = blocks_of_head(p_.seq_q);
   rows_tasks_ = p_.batch * p_.heads_kv * tasks_per_head_;
-  choose_parts(threads);
+  choose_parts();
 }
 
-void RowBlocks::choose_rows(int threads, int row_tile) {
-  const std::int64_t all = p_.batch * p_.heads_q * p_.seq_q;
-  rows_ = kMaxRows;
-  while (rows_ > kMinRows && divide_up(all, rows_) < kTasksPerThread * threads) rows_ /= 2;
-  if (p_.decode()) rows_ = kMaxRows;  // every further task reads the KV head again
+void RowBlocks::choose_rows(int row_tile) {
+  const std::int64_t fitting =
+      kPrefillBytes / (4 * std::max<std::int64_t>(p_.head_dim + p_.head_dim_v, 1));
+  rows_ = p_.decode() ? kDecodeRows : std::clamp(fitting, kMinRows, kMaxRows);
   rows_ = divide_up(rows_, row_tile) * row_tile;
+  // Fewer, longer tasks pack less; but every thread shall have as much to do as the others. Under a
+  // mask two tasks of a head, one early and one late, see as many keys as any other such pair.
+  const std::int64_t even = threads_ * (p_.masked() ? 2 : 1);
+  const auto balanced = [&] {
+    const std::int64_t tasks = p_.batch * p_.heads_kv * blocks_of_head(p_.seq_q);
+    return threads_ == 1 || tasks >= kManyTasks * threads_ || tasks % even == 0;
+  };
+  if (!p_.decode()) {
+    while (rows_ - row_tile >= kMinRows && !balanced()) rows_ -= row_tile;
+    even_out_rows(row_tile);
+  }
   // Ragged sequences below the longest may put several heads into one task.
   max_rows_ = rows_;
 }
 
-void RowBlocks::choose_parts(int threads) {
+// As many tasks of a head as before, with equal numbers of rows.
+void RowBlocks::even_out_rows(int row_tile) {
+  if (p_.seq_q >= rows_) {
+    const std::int64_t blocks = divide_up(p_.seq_q, rows_);
+    rows_ = divide_up(divide_up(p_.seq_q, blocks), row_tile) * row_tile;
+  } else if (p_.group() > 0) {
+    rows_ = divide_up(p_.group(), blocks_of_head(p_.seq_q)) * p_.seq_q;
+  }
+}
+
+void RowBlocks::choose_parts() {
   parts_ = 1;
   if (!p_.decode() || rows_tasks_ == 0) return;
   const std::int64_t most = std::max<std::int64_t>(1, p_.seq_kv / kMinPartKeys);
   const auto even = [&] {
     const std::int64_t tasks = rows_tasks_ * parts_;
-    return tasks % threads == 0 || tasks >= kTasksPerThread * threads;
+    return tasks % threads_ == 0 || tasks >= kFewTasks * threads_;
   };
   while (parts_ < most && !even()) ++parts_;
 }

@@ -36,6 +36,8 @@ class RowBlocks {
   /// `panel`: keys per packed panel; `row_tile`: rows per register tile.
   RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile);
 
+  /// How many of the pool's threads are worth waking.
+  [[nodiscard]] int threads() const { return threads_; }
   [[nodiscard]] std::int64_t tasks() const { return rows_tasks_ * parts_; }
   [[nodiscard]] std::int64_t parts() const { return parts_; }
   /// Tasks that differ in more than their part.
@@ -47,21 +49,20 @@ class RowBlocks {
              RowBlock& block) const;
 
  private:
-  void choose_rows(int threads, int row_tile);
-  void choose_parts(int threads);
+  void choose_rows(int row_tile);
+  void even_out_rows(int row_tile);
+  void choose_parts();
   [[nodiscard]] std::int64_t blocks_of_head(std::int64_t seq_q) const;
   [[nodiscard]] KeyRange keys_of(const RowBlock& block) const;
 
   AttentionProblem p_;
   std::int64_t panel_;
+  int threads_;
   std::int64_t rows_ = 0;  ///< wanted per task
   std::int64_t max_rows_ = 0;
   std::int64_t tasks_per_head_ = 0;
   std::int64_t rows_tasks_ = 0;
   std::int64_t parts_ = 1;
 };
-
-/// Keys of a sequence that any of its queries can see.
-KeyRange keys_of_sequence(const AttentionProblem& problem, const AttentionSequence& sequence);
 
 }  // namespace pareto

@@ -12,12 +12,30 @@
 
 namespace pareto {
 
-/// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞
-/// where the row does not see the key, and returns the largest. first, last: multiples of the
-/// panel.
+/// Puts −∞ in place of s[first … last) where key block + i is not in `range` and returns the
+/// largest of the rest and `most`.
 template <typename T>
-float apply_terms(const LogitTerms& terms, std::int64_t block, float* s, std::int64_t first,
-                  std::int64_t last) {
+float mask_panels(const KeyRange& range, std::int64_t block, float* s, std::int64_t first,
+                  std::int64_t last, float most) {
+  if (first >= last) return most;
+  using Reg = typename T::Reg;
+  const Reg none = T::V::set1(-std::numeric_limits<float>::infinity());
+  Reg top = T::V::set1(most);
+  for (std::int64_t at = first; at < last; at += T::kLanes) {
+    const auto mask = T::lanes_between(block + at, range.lo, range.hi);
+    const Reg t = T::select(mask, T::load_floats(s + at), none);
+    T::store_floats(s + at, t);
+    top = T::V::max(top, t);
+  }
+  return T::reduce_max(top);
+}
+
+/// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞
+/// where the row does not see the key, and returns the largest. k_scale, if any: per key from the
+/// block's first. first, last: multiples of the panel.
+template <typename T>
+float apply_terms(const LogitTerms& terms, const float* k_scale, std::int64_t block, float* s,
+                  std::int64_t first, std::int64_t last) {
   using V = typename T::V;
   using Reg = typename T::Reg;
   constexpr float kLog2E = 0x1.715476p+0F;
@@ -30,7 +48,7 @@ float apply_terms(const LogitTerms& terms, std::int64_t block, float* s, std::in
       mask = T::allowed_lanes(mask, terms.allowed + j * terms.allowed_stride, terms.allowed_stride);
     }
     Reg t = V::mul(T::load_floats(s + at), V::set1(terms.factor));
-    if (terms.k_scale != nullptr) t = V::mul(t, T::load_floats(terms.k_scale + j));
+    if (k_scale != nullptr) t = V::mul(t, T::load_floats(k_scale + at));
     if (terms.cap > 0) t = V::mul(tanh_vector<V>(t), V::set1(terms.cap));
     if (terms.slope != 0) {
       const Reg from_query = V::add(V::set1(static_cast<float>(j - terms.position)), T::iota());

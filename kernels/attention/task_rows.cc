@@ -3,14 +3,13 @@
 namespace pareto {
 
 LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
-                        const RowBlock& block, std::int64_t r, PackedKv& kv) {
+                        const RowBlock& block, std::int64_t r, float k_head_scale) {
   constexpr double kLog2E = 1.44269504088896341;
   const AttentionSequence& s = block.sequence;
   const std::int64_t head = block.head(r);
   const std::int64_t query = block.query(r);
-  const std::int64_t at = kv.head(s.b, block.head_kv);
   LogitTerms terms;
-  double factor = problem.scale * kv.k_head_scale(at);
+  double factor = problem.scale * k_head_scale;
   if (problem.q_dtype == DType::kE4m3) {
     factor *= call.in[kAttentionQScale].as<float>()[q_scale_index(problem, s.b, head)];
   }
@@ -19,7 +18,6 @@ LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& ca
   terms.cap = static_cast<float>(problem.softcap * kLog2E);
   if (call.slopes != nullptr) terms.slope = static_cast<float>(call.slopes[head] * kLog2E);
   terms.position = query + s.offset;
-  terms.k_scale = kv.k_scale(at);
   if (call.bias.data != nullptr) {
     terms.bias = call.bias.row(s.b, head, query);
     terms.bias_stride = call.bias.stride_j;

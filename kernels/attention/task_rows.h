@@ -6,7 +6,6 @@
 
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
-#include "kernels/attention/packed_kv.h"
 #include "kernels/attention/row_blocks.h"
 #include "reference/attention.h"
 
@@ -40,7 +39,6 @@ struct LogitTerms {
   float cap = 0;              ///< softcap in units of log 2; 0: none
   float slope = 0;            ///< ALiBi's, likewise
   std::int64_t position = 0;  ///< of the query among the keys
-  const float* k_scale = nullptr;
   const float* bias = nullptr;
   std::int64_t bias_stride = 0;
   const std::uint8_t* allowed = nullptr;
@@ -61,6 +59,6 @@ struct TaskRow {
 
 /// The terms of row r of a task.
 LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
-                        const RowBlock& block, std::int64_t r, PackedKv& kv);
+                        const RowBlock& block, std::int64_t r, float k_head_scale);
 
 }  // namespace pareto

@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Options, BlockedAttention,
                                   std::to_string(info.index % std::size(kOptions));
                          });
 
-// Blocks of 512 keys begin at 2048 keys; more threads than KV heads split the keys of a decode.
+// Several blocks of 512 keys; more threads than KV heads split the keys of a decode.
 TEST(BlockedAttentionLong, AgreesWithTheReference) {
   for (const char* variant : kVariants) {
     for (const char* settings :

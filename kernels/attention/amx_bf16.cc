@@ -1,0 +1,35 @@
+// Prefill with bf16 products in AMX: operands in bf16, E4M3 and int8, whose codes bf16 holds
+// exactly; P is rounded to bf16, sums are fp32 and flush subnormals.
+//
+// Idea: prefill_attention.h with 32 × 64 tiles; scores and o pass through memory between tiles and
+// vector registers, in L1.
+// Bottleneck: tile loads and, at small head_dim, the exponentials: tile and vector work follow each
+// other.
+// Layout: as avx512_bf16, d padded to multiples of 32. No measurement: the machine at hand has no
+// AMX; the kernel is checked on the software twin of the tiles.
+#include "kernels/attention/amx_bf16.h"
+
+#include "kernels/attention/bf16_products.h"
+
+namespace pareto {
+namespace {
+
+std::string declines(const Problem& problem) {
+  const AttentionProblem p = AttentionProblem::from(problem);
+  if (p.decode()) return "decode is bound by reading K and V, not by products";
+  return inexact_in_bf16(p);
+}
+
+const Registration registration{{
+    .op = "attention",
+    .name = "amx_bf16",
+    .summary = "32x64 AMX tiles, online softmax, P in bf16; prefill",
+    .needs = Isa::kAvx512 | Isa::kAvx512Bf16 | Isa::kAmxBf16,
+    .declines = declines,
+    .arithmetic = bf16_attention_arithmetic,
+    .prepare = prepare_attention_amx_bf16<AmxNative>,
+    .unit = "amx_bf16",
+}};
+
+}  // namespace
+}  // namespace pareto

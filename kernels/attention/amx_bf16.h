@@ -1,0 +1,58 @@
+// The AMX prefill kernel, over either implementation of the tiles.
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "harness/variant.h"
+#include "kernels/amx_tile.h"
+#include "kernels/attention/finish_row.h"
+#include "kernels/attention/kv_rows.h"
+#include "kernels/attention/packed_kv.h"
+#include "kernels/attention/row_blocks.h"
+#include "kernels/attention/task_rows.h"
+#include "kernels/qgemm/pack_avx512.h"
+#include "kernels/vector_avx512.h"
+#include "reference/attention.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")
+
+#include "kernels/attention/amx_tiles.h"
+#include "kernels/attention/lanes_avx512_bf16.h"
+#include "kernels/attention/prefill_attention.h"
+
+namespace pareto {
+
+template <typename Amx>
+struct AttentionAmxBf16 : Bf16LanesAvx512<kAmxRowBytes / 2> {
+  using Tiles = AmxAttentionTiles<Amx>;
+  static constexpr int kRows = Tiles::kRows;
+
+  /// Dwords of a row of q or K, in whole steps of the tiles.
+  static std::int64_t steps(std::int64_t head_dim) {
+    constexpr std::int64_t kElements = Tiles::kStepDwords * kPair;
+    return (head_dim + kElements - 1) / kElements * Tiles::kStepDwords;
+  }
+};
+
+#pragma GCC pop_options
+
+template <typename Amx>
+std::unique_ptr<Prepared> prepare_attention_amx_bf16(const Problem& problem,
+                                                     std::span<const Tensor> /*in*/,
+                                                     ThreadPool& pool) {
+  return std::make_unique<PrefillAttention<AttentionAmxBf16<Amx>>>(AttentionProblem::from(problem),
+                                                                   pool);
+}
+
+}  // namespace pareto

@@ -1,0 +1,89 @@
+// Beginning and end of a task's rows in blocked attention: q packed and what each row sees; o and
+// LSE written.
+//
+// Included inside a `#pragma GCC target` region; T is the instruction set's policy.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/attention/finish_row.h"
+#include "kernels/attention/key_blocks.h"
+#include "kernels/attention/kv_rows.h"
+#include "kernels/attention/task_rows.h"
+#include "reference/attention.h"
+
+namespace pareto {
+
+template <typename T>
+class RowEnds {
+ public:
+  using Space = AttentionWorkspace<T>;
+
+  /// Both outlive it.
+  RowEnds(const AttentionProblem& p, const KeyBlocks<T>& key_blocks)
+      : p_(p), key_blocks_(key_blocks) {}
+
+  void begin(const AttentionCall& call, const RowBlock& block, float k_head_scale,
+             Space& space) const {
+    std::fill_n(space.o.data(), block.rows() * key_blocks_.o_stride(), 0.0F);
+    for (std::int64_t r = 0; r < block.rows(); ++r) {
+      space.rows[r].terms = terms_of_row(p_, call, block, r, k_head_scale);
+      space.rows[r].state = {};
+      const std::int64_t row = block.sequence.q_row(block.head(r), block.query(r));
+      T::pack_q(call.in[kAttentionQ], row * p_.head_dim, p_.head_dim,
+                space.q.data() + r * key_blocks_.q_stride());
+    }
+    for (std::int64_t first = 0; first < block.rows(); first += T::kRows) {
+      constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
+      TileKeys& tile = space.tiles[first / T::kRows];
+      tile = {.any = {kFar, 0}, .all = {0, kFar}};
+      for (std::int64_t r = first; r < std::min(first + T::kRows, block.rows()); ++r) {
+        const KeyRange& range = space.rows[r].terms.range;
+        tile.all = {std::max(tile.all.lo, range.lo), std::min(tile.all.hi, range.hi)};
+        if (range.size() == 0) continue;
+        tile.any = {std::min(tile.any.lo, range.lo), std::max(tile.any.hi, range.hi)};
+      }
+    }
+  }
+
+  void finish(const AttentionCall& call, const RowBlock& block, float v_head_scale,
+              const Space& space) const {
+    for (std::int64_t r = 0; r < block.rows(); ++r) {
+      const std::int64_t head = block.head(r);
+      const float sink =
+          call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
+      FinishedRow finished = finish_row(space.rows[r].state, sink);
+      finished.factor *= v_head_scale;
+      store(call, block.sequence.q_row(head, block.query(r)),
+            space.o.data() + r * key_blocks_.o_stride(), finished);
+    }
+  }
+
+  /// Rows that belong to no sequence.
+  void store_uncovered(const AttentionCall& call) const {
+    const KeyRange uncovered = uncovered_q_rows(p_, call.tables, call.lse);
+    for (std::int64_t row = uncovered.lo; row < uncovered.hi; ++row) {
+      store(call, row, nullptr, {.empty = true});
+    }
+  }
+
+ private:
+  void store(const AttentionCall& call, std::int64_t row, const float* o,
+             const FinishedRow& finished) const {
+    call.lse.as<float>()[row] = finished.lse;
+    if (finished.empty) {
+      const auto bytes = static_cast<std::int64_t>(size_of(call.o.dtype));
+      std::fill_n(call.o.data + row * p_.head_dim_v * bytes, p_.head_dim_v * bytes, std::byte{0});
+      return;
+    }
+    T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, o, finished.factor);
+  }
+
+  const AttentionProblem& p_;
+  const KeyBlocks<T>& key_blocks_;
+};
+
+}  // namespace pareto

@@ -1,0 +1,25 @@
+// The register tiles of attention must keep their sums: no vector register is stored to the stack
+// anywhere in them.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <map>
+#include <string>
+
+#include "tests/kernels/spills.h"
+
+namespace pareto {
+namespace {
+
+constexpr std::array<const char*, 2> kHotFunctions = {"score_tile<", "value_tile<"};
+
+TEST(AttentionRegisters, HotTilesDoNotSpill) {
+  if (const std::string reason = spills_not_countable(); !reason.empty()) GTEST_SKIP() << reason;
+  const std::map<std::string, int> spills = spills_of(kHotFunctions);
+  // Every height and width, scores and values: 24 shapes of two AVX-512 kernels, 12 of AVX2.
+  EXPECT_GE(spills.size(), 2U * (2 * 24 + 12));
+  for (const auto& [name, count] : spills) EXPECT_EQ(count, 0) << name;
+}
+
+}  // namespace
+}  // namespace pareto
