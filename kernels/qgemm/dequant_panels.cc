@@ -28,8 +28,9 @@ float fp16_at(const std::uint8_t* bytes) {
   return static_cast<float>(from_fp16(code));
 }
 
-// The stored code of element k of a row.
-std::uint8_t code_of(WKind kind, const std::uint8_t* row, std::int64_t k) {
+}  // namespace
+
+std::uint8_t stored_code(WKind kind, const std::uint8_t* row, std::int64_t k) {
   switch (kind) {
     case WKind::kInt4:
     case WKind::kInt4Asym:
@@ -53,12 +54,6 @@ std::uint8_t code_of(WKind kind, const std::uint8_t* row, std::int64_t k) {
   }
 }
 
-struct Affine {
-  float scale = 1;
-  float offset = 0;
-};
-
-// Scale and offset of group g of row n; exact in fp32.
 Affine affine_of(const QgemmProblem& p, std::span<const Tensor> in, std::int64_t n,
                  std::int64_t g) {
   const std::uint8_t* row = in[kQgemmW].as<std::uint8_t>() + n * p.w_row_bytes();
@@ -91,12 +86,14 @@ Affine affine_of(const QgemmProblem& p, std::span<const Tensor> in, std::int64_t
   }
 }
 
+namespace {
+
 void put_row(const QgemmProblem& p, std::span<const Tensor> in, const DequantFormat& format,
              std::int64_t n, std::byte* panel) {
   const std::uint8_t* row = in[kQgemmW].as<std::uint8_t>() + n * p.w_row_bytes();
   const std::int64_t j = n % kColumns;
   for (std::int64_t k = 0; k < p.K; ++k) {
-    const auto code = static_cast<std::byte>(code_of(p.w_kind, row, k));
+    const auto code = static_cast<std::byte>(stored_code(p.w_kind, row, k));
     const std::int64_t within = k % format.group;
     std::byte* step = panel + k / format.group * format.step_bytes();
     if (is_nibble(format.codes)) {

@@ -30,6 +30,18 @@ enum class CodeKind : std::uint8_t {
 };
 constexpr bool is_nibble(CodeKind kind) { return kind <= CodeKind::kE2m1; }
 
+/// The stored code of element k of a row of W.
+std::uint8_t stored_code(WKind kind, const std::uint8_t* row, std::int64_t k);
+
+/// Value = code · scale + offset; both exact in fp32.
+struct Affine {
+  float scale = 1;
+  float offset = 0;
+};
+/// Of group g of row n of W.
+Affine affine_of(const QgemmProblem& problem, std::span<const Tensor> in, std::int64_t n,
+                 std::int64_t g);
+
 /// The geometry of one scheme's panels.
 struct DequantFormat {
   CodeKind codes = CodeKind::kInt4;

@@ -159,7 +159,7 @@ template <typename Format, int kRows, int kVectors>
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
       _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + sub * Format::kCodeBytes,
                    _MM_HINT_T0);
-      add_group_avx2<Format>(s, a, w + sub * Format::kCodeBytes, first);
+      add_group_avx2<Format>(s, a, w + Format::kCodesAt + sub * Format::kCodeBytes, first);
       scale_group_avx2<Format>(s, a, w, sub, first);
       a += (Format::kGroup / 2 + kAvx2GroupExtra) * kRows * 4;
     }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/qgemm/fetch_ahead.h"
 #include "kernels/qgemm/group_formats.h"
 #include "kernels/qgemm/tile_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
@@ -89,10 +90,7 @@ template <typename Format, int kRows, bool kStream>
   for (int d = 0; d < Format::kDwords; d += Format::kNibbles ? 2 : 1) {
     const __m512i w0 = _mm512_load_si512(w);
     const __m512i w1 = _mm512_load_si512(w + 64);
-    if constexpr (kStream) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kStreamAheadBytes, _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kStreamAheadBytes + 64, _MM_HINT_T0);
-    }
+    if constexpr (kStream) fetch_ahead<128>(w);
     if constexpr (Format::kNibbles) {
       const __m512i low = _mm512_set1_epi8(15);
       add_dword<kRows>(s, _mm512_and_si512(w0, low), _mm512_and_si512(w1, low), a);
@@ -145,8 +143,12 @@ void group_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t step
     s.total[i][1] = accumulate ? _mm512_load_ps(tile + i * 128 + 64) : _mm512_setzero_ps();
   }
   for (; steps > 0; --steps) {
+    if constexpr (kStream) {
+      fetch_ahead<Format::kStepBytes - Format::kSubGroups * Format::kCodeBytes>(w +
+                                                                                Format::kScaleAt);
+    }
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
-      add_group<Format, kRows, kStream>(s, a, w + sub * Format::kCodeBytes);
+      add_group<Format, kRows, kStream>(s, a, w + Format::kCodesAt + sub * Format::kCodeBytes);
       scale_group<Format, kRows>(s, a, w, sub);
       a += (Format::kDwords + kGroupExtraDwords) * kRows * 4;
     }

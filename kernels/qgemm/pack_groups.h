@@ -36,7 +36,7 @@ void put_codes(std::span<const std::int32_t> codes, int raise, int j, std::byte*
   for (std::size_t i = 0; i < codes.size(); ++i) {
     const auto k = static_cast<std::int64_t>(i);
     const std::int64_t g = k / Format::kGroup;
-    std::byte* group = panel + g / Format::kSubGroups * Format::kStepBytes +
+    std::byte* group = panel + g / Format::kSubGroups * Format::kStepBytes + Format::kCodesAt +
                        g % Format::kSubGroups * Format::kCodeBytes;
     const CodePlace place = Format::place(k % Format::kGroup, j);
     const auto code = static_cast<std::byte>(codes[i] + raise);

@@ -124,6 +124,29 @@ TEST_P(QgemmSchemes, AgreeAtExtremeMagnitudes) {
   EXPECT_GE(expect_agreement(problem, {extreme}), 1);
 }
 
+// Groups whose zero point is 0 or 15 and whose codes but one equal it: the one product that counts
+// is far smaller than code · x of the others, so that taking zero · Σx off afterwards would cancel.
+TEST(QgemmVariants, ZeroPointsAtTheirEndsDoNotCancel) {
+  const Sizes sizes = {3, 34, 300};
+  Problem problem(find_op("qgemm"));
+  problem.set("M", sizes.M).set("N", sizes.N).set("K", sizes.K);
+  problem.set_text("scheme", "w4a16_asym_g128");
+  TensorMap inputs = problem.op().draw(problem, {.distribution = "positive", .seed = 5});
+  for (std::int64_t n = 0; n < sizes.N; ++n) {
+    for (std::int64_t k = 0; k < sizes.K; ++k) {
+      const float outlier = n % 2 == 0 ? -1.5F : 1.5F;
+      inputs["w"].view().as<float>()[n * sizes.K + k] = k % 128 == 5 ? outlier : 0.0F;
+    }
+  }
+  for (std::int64_t m = 0; m < sizes.M; ++m) {
+    for (std::int64_t k = 5; k < sizes.K; k += 128) {
+      inputs["x"].view().as<float>()[m * sizes.K + k] *= 1e-4F;
+    }
+  }
+  const CheckInput ends{"ends", problem.op().encode(problem, inputs), {}};
+  EXPECT_GE(expect_agreement(problem, {ends}), 1);
+}
+
 std::vector<std::string> scheme_names() {
   std::vector<std::string> names;
   for (const QgemmScheme& scheme : qgemm_schemes()) names.emplace_back(scheme.name);
