@@ -146,22 +146,30 @@ std::vector<ShapeRow> read_shapes(const std::string& path, const Op& op) {
   return result;
 }
 
+// A number, "all" cores, or "doubling": 1, 2, 4 … and all cores.
+std::vector<int> thread_counts_of(const std::string& where, const std::string& text) {
+  const int all = this_machine().cores;
+  if (text == "all") return {all};
+  if (text == "doubling") {
+    std::vector<int> counts;
+    for (int count = 1; count < all; count *= 2) counts.push_back(count);
+    counts.push_back(all);
+    return counts;
+  }
+  const Key key{.name = "threads", .min = 1, .max = 4096};
+  try {
+    return {static_cast<int>(std::get<std::int64_t>(parse_value(key, text)))};
+  } catch (const InputError& error) {
+    fail(where, std::string(error.what()) + ", 'all' or 'doubling'");
+  }
+}
+
 std::vector<int> thread_counts(const std::string& where, const std::vector<std::string>& given) {
   std::vector<int> counts;
-  const int all = this_machine().cores;
   for (const std::string& text : given) {
-    int count = 0;
-    if (text == "all") {
-      count = all;
-    } else {
-      const Key key{.name = "threads", .min = 1, .max = 4096};
-      try {
-        count = static_cast<int>(std::get<std::int64_t>(parse_value(key, text)));
-      } catch (const InputError& error) {
-        fail(where, std::string(error.what()) + " or 'all'");
-      }
+    for (const int count : thread_counts_of(where, text)) {
+      if (std::find(counts.begin(), counts.end(), count) == counts.end()) counts.push_back(count);
     }
-    if (std::find(counts.begin(), counts.end(), count) == counts.end()) counts.push_back(count);
   }
   return counts;
 }

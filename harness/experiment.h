@@ -36,7 +36,7 @@ struct Sweep {
   const Op* op = nullptr;
   std::string where;              ///< "file:line", for messages
   std::vector<std::string> keys;  ///< that the sweep mentions: those that [quick] may replace
-  std::vector<std::string> variants = {"*"};
+  std::vector<std::string> variants = {"*"};  ///< globs; "!glob" takes away what those before chose
   std::vector<ShapeRow> shapes = {{}};
   std::vector<Axis> axes;  ///< keys of the op
   std::vector<std::string> distributions = {"normal"};

@@ -76,10 +76,12 @@ class Expander {
   }
 
  private:
+  // In the order of the globs; "!glob" takes away what the globs before it have chosen.
   static std::vector<const Variant*> chosen_variants(const Sweep& sweep) {
     std::vector<const Variant*> chosen;
-    for (const std::string& glob : sweep.variants) {
-      const std::size_t before = chosen.size();
+    for (std::string_view glob : sweep.variants) {
+      const bool excludes = glob.starts_with('!');
+      if (excludes) glob.remove_prefix(1);
       bool known = false;
       for (const Variant* variant : variants()) {
         if (variant->op != sweep.op->name()) continue;
@@ -87,16 +89,20 @@ class Expander {
           continue;
         }
         known = true;
-        if (std::find(chosen.begin(), chosen.end(), variant) == chosen.end()) {
+        if (excludes) {
+          std::erase(chosen, variant);
+        } else if (std::find(chosen.begin(), chosen.end(), variant) == chosen.end()) {
           chosen.push_back(variant);
         }
       }
-      if (chosen.size() == before && !known) throw_unknown(sweep, glob);
+      // Baselines of libraries that this machine lacks may well be excluded.
+      if (!known && !excludes) throw_unknown(sweep, glob);
     }
+    if (chosen.empty()) throw InputError(sweep.where + ": no variant is left of those chosen");
     return chosen;
   }
 
-  [[noreturn]] static void throw_unknown(const Sweep& sweep, const std::string& glob) {
+  [[noreturn]] static void throw_unknown(const Sweep& sweep, std::string_view glob) {
     std::vector<std::string> names;
     for (const Variant* variant : variants()) {
       if (variant->op == sweep.op->name()) names.push_back(variant->name);

@@ -13,6 +13,7 @@ LABELS = {
     "ceiling_fraction": "fraction of the measured ceiling",
     "packed_bytes": "packed bytes",
     "threads": "threads",
+    "seq_q": "queries per sequence",
     "seq_kv": "keys per sequence",
     "M": "tokens M",
     "sparsity": "sparsity",
@@ -35,12 +36,27 @@ def arithmetic(row):
     return " ".join(w for w in words if w != "same")
 
 
-def problem(row, varying=None):
-    """'M=16 N=4096 K=4096': the sizes of a row, without the column that varies."""
-    parts = []
+# Short names in titles, where space is scarce.
+SHORT = {"head_dim": "d", "seq_q": "queries", "seq_kv": "keys"}
+
+
+def shortened(number):
+    """4096 as '4k', 0.5 as '0.5'."""
+    if number >= 1024 and number % 1024 == 0:
+        return f"{number / 1024:g}k"
+    return f"{number:g}"
+
+
+def problem(row, varying=()):
+    """'M=16 N=4096 K=4096': the sizes of a row, without the columns that vary."""
+    sizes = {}
     for column in SIZES:
         value = row.get(column)
-        if column == varying or value is None or pd.isna(value):
-            continue
-        parts.append(f"{column}={value:g}")
-    return " ".join(parts)
+        if column not in varying and value is not None and not pd.isna(value):
+            sizes[column] = f"{value:g}"
+    if sizes.get("batch") == "1":
+        del sizes["batch"]
+    for name, first, second in (("heads", "heads_q", "heads_kv"), ("seq", "seq_q", "seq_kv")):
+        if first in sizes and sizes[first] == sizes.get(second):
+            sizes = {name if k == first else k: v for k, v in sizes.items() if k != second}
+    return " ".join(f"{SHORT.get(name, name)}={value}" for name, value in sizes.items())

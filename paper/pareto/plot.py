@@ -25,8 +25,21 @@ def wanted_figures(cases):
     return found or DEFAULT_FIGURES
 
 
+def matching(cases, where):
+    """Cases whose columns hold the values, or one of the values, of a figure's key `where`."""
+    for column, wanted in where.items():
+        if column not in cases:
+            raise ValueError(f"where: no column {column!r}")
+        values = wanted if isinstance(wanted, list) else [wanted]
+        cases = cases[cases[column].isin(values)]
+    return cases
+
+
 def selections(cases, keys):
     """(suffix, cases) for each op in the file, or only for the op that the figure names."""
+    attrs = cases.attrs
+    cases = matching(cases, keys.get("where", {}))
+    cases.attrs = attrs
     for op in sorted(cases["op"].unique()):
         if keys.get("op", op) == op:
             subset = cases[cases["op"] == op]
@@ -42,7 +55,7 @@ def draw(path, folder):
         if keys["kind"] == "table":
             target = Path(folder) / f"{name}.tex"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(tables.latex(cases))
+            target.write_text(tables.latex(matching(cases, keys.get("where", {}))))
             written.append(target)
             continue
         for suffix, subset in selections(cases, keys):

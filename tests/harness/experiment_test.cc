@@ -96,6 +96,32 @@ TEST_F(ExperimentTest, GlobsChooseVariantsAndWords) {
   EXPECT_EQ(plan.cases(), 3U);  // g128, g32, asym_g128
 }
 
+TEST_F(ExperimentTest, ExclamationMarksTakeVariantsAway) {
+  const std::string shape = "N = 8\nK = 8\n";
+  const std::string sweep = "[[sweep]]\nop = \"qgemm\"\n" + shape;
+  // A library that is not there may be excluded: its absence is no error.
+  const std::string path = write(sweep + "variant = [\"*\", \"!sca*\", \"!nowhere_*\"]\n");
+  const Plan plan = make_plan(read_experiment(path, false), {});
+  ASSERT_GT(plan.cases() + plan.skipped.size(), 0U);
+  for (const Group& group : plan.groups) {
+    for (const Case& subject : group.cases) EXPECT_NE(subject.variant->name, "scalar");
+  }
+  EXPECT_NE(error_of(sweep + "variant = [\"scalar\", \"!sca*\"]\n").find("no variant is left"),
+            std::string::npos);
+}
+
+TEST_F(ExperimentTest, DoublingThreadsEndAtAllCores) {
+  const Experiment experiment =
+      read_experiment(write(std::string(kSweep) + "threads = [\"doubling\", \"all\"]\n"), false);
+  const std::vector<int>& threads = experiment.sweeps.at(0).threads;
+  EXPECT_EQ(threads.front(), 1);
+  EXPECT_EQ(threads.back(), this_machine().cores);
+  for (std::size_t i = 1; i < threads.size(); ++i) {
+    EXPECT_GT(threads[i], threads[i - 1]);
+    EXPECT_LE(threads[i], 2 * threads[i - 1]);
+  }
+}
+
 TEST_F(ExperimentTest, ErrorsNameFileLineValueAndTheNearestWord) {
   EXPECT_EQ(error_of("[[sweep]]\nop = \"qgem\"\n"),
             "e.toml:2: unknown op 'qgem'; did you mean 'qgemm'?");

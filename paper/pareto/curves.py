@@ -1,0 +1,150 @@
+"""Figures of lines: a quantity over threads, sizes or sparsity, one line per variant."""
+
+import numpy as np
+
+from pareto import style
+from pareto.drawing import (
+    is_baseline,
+    is_hollow,
+    largest_of_the_rest,
+    legend_outside,
+    log_axis,
+    set_title,
+    timed,
+)
+from pareto.labels import arithmetic, label, shortened
+
+MOST_LINES = 10
+
+
+def best_lines(rows, y, limit, smaller_is_better):
+    """Names of the lines worth drawing: the best at any place, and at least the best baseline."""
+    best = rows.groupby("line")[y].agg("min" if smaller_is_better else "max")
+    order = best.sort_values(ascending=smaller_is_better).index
+    kept = list(order[:limit])
+    baselines = [name for name in order if is_baseline(rows[rows["line"] == name]).any()]
+    if baselines and baselines[0] not in kept:
+        kept[-1] = baselines[0]
+    return kept
+
+
+def draw_line(axes, members, x, y, look, name, intervals=None):
+    """Medians over x; dashed: a baseline; hollow: its checks failed. True if it was drawn."""
+    middle = members.groupby(x)[y].median().sort_index()
+    if len(middle) < 2:
+        return False
+    colour, marker = look
+    axes.plot(
+        middle.index.astype(float),
+        middle.to_numpy(dtype=float),
+        marker=marker,
+        color=colour,
+        linestyle="--" if is_baseline(members).any() else "-",
+        markerfacecolor="none" if members.apply(is_hollow, axis=1).all() else colour,
+        label=name,
+    )
+    for place, low, high in intervals or []:
+        if np.isfinite(low):
+            axes.plot([place, place], [low, high], color=colour, linewidth=0.8)
+    return True
+
+
+def intervals_of(members, x, y):
+    """(x, low, high) of each row, from the interval of its time."""
+    if y == "time_median_s":
+        ends = (members["time_lo_s"], members["time_hi_s"])
+    elif y in ("flops_per_s", "bytes_per_s"):
+        work = members[y] * members["time_median_s"]
+        ends = (work / members["time_hi_s"], work / members["time_lo_s"])
+    else:
+        return []
+    return zip(members[x].astype(float), *ends, strict=True)
+
+
+def draw_ceiling(axes, cases, name, x):
+    """The measured limit: a flat line, or one point per number of threads."""
+    rates = (cases.attrs.get("ceilings") or {}).get(name) or {}
+    counts = sorted(set(cases["threads"].astype(int)) & set(rates))
+    if not counts:
+        return
+    if x == "threads":
+        axes.plot(counts, [rates[n] for n in counts], color="black", linewidth=0.7, linestyle=":")
+    else:
+        axes.axhline(rates[counts[-1]], color="black", linewidth=0.7, linestyle=":")
+    axes.plot([], [], color="black", linewidth=0.7, linestyle=":", label=f"ceiling {name}")
+
+
+def scale_x(axes, values, x):
+    ticks = sorted(values.astype(float).unique())
+    if x == "threads" or len(ticks) <= 10:
+        if ticks[-1] / max(ticks[0], 1e-300) > 4:
+            axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [shortened(tick) for tick in ticks])
+        axes.minorticks_off()
+
+
+def scaling(cases, keys, title):
+    """A quantity over threads or a size, one line per variant; intervals drawn."""
+    x, y = keys.get("x", "threads"), keys.get("y", "flops_per_s")
+    attrs = cases.attrs
+    cases = timed(cases)
+    if x not in cases:
+        return None
+    cases = largest_of_the_rest(cases[cases[x].notna() & cases[y].notna()], x)
+    if cases.empty or cases[x].nunique() < 2:
+        return None
+    names = cases.apply(arithmetic, axis=1)
+    by = keys.get("by", "variant")
+    rows = cases.assign(line=cases[by].astype(str) + (" " + names if by == "variant" else ""))
+    rows.attrs = attrs
+    kept = best_lines(rows, y, int(keys.get("limit", MOST_LINES)), not y.endswith("per_s"))
+    figure, axes = style.new_figure(3.4)
+    for name, look in style.appearance(kept).items():
+        members = rows[rows["line"] == name]
+        draw_line(axes, members, x, y, look, name, intervals_of(members, x, y))
+    if not axes.lines:
+        return None
+    if "ceiling" in keys:
+        draw_ceiling(axes, rows, keys["ceiling"], x)
+    if keys.get("log_y", False):
+        log_axis(axes, "y")
+    else:
+        axes.set_ylim(bottom=0)
+    scale_x(axes, rows[x], x)
+    axes.set_xlabel(label(x))
+    axes.set_ylabel(label(y))
+    set_title(axes, rows.iloc[0], (x,))
+    legend_outside(axes)
+    return figure
+
+
+def crossover(cases, keys, title):
+    """Speed-up over the dense baseline against sparsity; where a line passes 1 it pays."""
+    x = keys.get("x", "sparsity")
+    cases = timed(cases)
+    if cases.empty or x not in cases:
+        return None
+    cases = largest_of_the_rest(cases, x)
+    is_dense = cases["variant"].str.contains(keys.get("dense", "dense"))
+    if cases[x].nunique() < 2 or not is_dense.any():
+        return None
+    fastest = cases[is_dense].groupby(x)["time_median_s"].min()
+    rows = cases[~is_dense]
+    rows = rows.assign(
+        line=rows["variant"] + " " + rows.apply(arithmetic, axis=1),
+        speedup=rows[x].map(fastest) / rows["time_median_s"],
+    )
+    kept = best_lines(rows, "speedup", int(keys.get("limit", MOST_LINES)), False)
+    figure, axes = style.new_figure(3.4)
+    for name, look in style.appearance(kept).items():
+        draw_line(axes, rows[rows["line"] == name], x, "speedup", look, name)
+    if not axes.lines:
+        return None
+    axes.axhline(1, color="black", linewidth=0.8)
+    log_axis(axes, "y")
+    axes.set_xlabel(label(x))
+    dense = cases[is_dense].sort_values("time_median_s")["variant"].iloc[0]
+    axes.set_ylabel(f"speed-up over {dense}")
+    set_title(axes, rows.iloc[0], (x,))
+    legend_outside(axes)
+    return figure
