@@ -101,5 +101,38 @@ INSTANTIATE_TEST_SUITE_P(
         BaselineCase{"sparse/onednn_dense_bf16", {{"format", "csr"}, {"dtype", "bf16"}}}),
     name_of_case);
 
+INSTANTIATE_TEST_SUITE_P(
+    Torch, Baseline,
+    testing::Values(
+        BaselineCase{"qgemm/torch_fp32", {{"scheme", "fp32"}, {"bias", "present"}}},
+        BaselineCase{"qgemm/torch_fp32", {{"scheme", "fp32"}, {"activation", "relu"}}},
+        BaselineCase{"qgemm/torch_bf16", {{"scheme", "bf16"}, {"out_dtype", "bf16"}}},
+        BaselineCase{"qgemm/torch_bf16",
+                     {{"scheme", "bf16"}, {"out_dtype", "bf16"}, {"activation", "gelu"}}},
+        BaselineCase{"qgemm/torch_int8", {{"scheme", "w8a8"}}},
+        BaselineCase{"qgemm/torch_int8",
+                     {{"scheme", "w8a8"}, {"bias", "present"}, {"activation", "relu"}}},
+        BaselineCase{"qgemm/torch_int4pack", {{"scheme", "w4a16_g128"}, {"out_dtype", "bf16"}}},
+        BaselineCase{"qgemm/torch_int4pack",
+                     {{"scheme", "w4a16_g32"}, {"dtype", "fp16"}, {"out_dtype", "fp16"}}},
+        BaselineCase{"attention/torch_sdpa", {}},
+        BaselineCase{"attention/torch_sdpa", {{"mask", "causal"}, {"dtype", "bf16"}}},
+        BaselineCase{"attention/torch_sdpa", {{"mask", "causal_top_left"}, {"dtype", "fp16"}}},
+        BaselineCase{"attention/torch_sdpa",
+                     {{"heads_q", "6"}, {"heads_kv", "2"}, {"seq_q", "1"}, {"seq_kv", "70"}}},
+        BaselineCase{"attention/torch_sdpa",
+                     {{"bias", "full"}, {"allowed", "heads"}, {"heads_q", "6"}, {"heads_kv", "2"}}},
+        BaselineCase{"sparse/torch_csr", {{"format", "csr"}}},
+        BaselineCase{"sparse/torch_csr",
+                     {{"format", "csr"}, {"bias", "present"}, {"activation", "relu"}}}),
+    name_of_case);
+
+INSTANTIATE_TEST_SUITE_P(
+    Ggml, Baseline,
+    testing::Values(BaselineCase{"qgemm/ggml_q4_0", {{"scheme", "q4_0_a8"}}},
+                    BaselineCase{"qgemm/ggml_q4_0", {{"scheme", "q4_0_a8"}, {"compat", "ggml"}}},
+                    BaselineCase{"qgemm/ggml_q8_0", {{"scheme", "q8_0_a8"}, {"bias", "present"}}}),
+    name_of_case);
+
 }  // namespace
 }  // namespace pareto

@@ -73,7 +73,7 @@ TEST_P(AttentionBattery, AcceptsFp32OnlineSoftmax) {
 TEST_P(AttentionBattery, AcceptsBf16Weights) {
   const Problem like = attention_problem(GetParam());
   for (const BatteryInput& input : like.op().battery(like)) {
-    EXPECT_EQ(check_of(input, {.block = 48, .bf16_p = true}), "") << input.name;
+    EXPECT_EQ(check_of(input, {.block = 48, .p_dtype = DType::kBf16}), "") << input.name;
   }
 }
 
@@ -84,7 +84,8 @@ TEST_P(AttentionBattery, RejectsEveryMutant) {
 
 TEST_P(AttentionBattery, RejectsEveryMutantUnderBf16Weights) {
   const Problem like = attention_problem(GetParam());
-  EXPECT_EQ(mutant_trust(like, EmulatedKernel{.bf16_p = true}.arithmetic(), 1).survivors(), "");
+  EXPECT_EQ(mutant_trust(like, EmulatedKernel{.p_dtype = DType::kBf16}.arithmetic(), 1).survivors(),
+            "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Options, AttentionBattery, testing::ValuesIn(kOptions),
@@ -94,7 +95,8 @@ TEST(AttentionBatteryTest, RejectsABf16AccumulatorEvenWithBf16Weights) {
   const Problem like = attention_problem("dtype=bf16 head_dim=64");
   bool rejected = false;
   for (const BatteryInput& input : like.op().battery(like)) {
-    rejected = rejected || !check_of(input, {.bf16_p = true, .bf16_accumulator = true}).empty();
+    rejected =
+        rejected || !check_of(input, {.p_dtype = DType::kBf16, .bf16_accumulator = true}).empty();
   }
   EXPECT_TRUE(rejected);
 }

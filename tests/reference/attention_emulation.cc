@@ -10,7 +10,11 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-float rounded(float value) { return static_cast<float>(from_bf16(to_bf16(value))); }
+float rounded(float value, DType dtype) {
+  if (dtype == DType::kBf16) return static_cast<float>(from_bf16(to_bf16(value)));
+  if (dtype == DType::kF16) return static_cast<float>(from_fp16(to_fp16(value)));
+  return value;
+}
 
 // A row of codes times its scale, each value rounded once to fp32.
 std::vector<float> values(const Tensor& codes, std::int64_t row, std::int64_t width,
@@ -82,7 +86,7 @@ void EmulatedKernel::run_query(const AttentionOperands& all, const AttentionQuer
     float block_sum = 0;  // light weights must not vanish one by one beside a heavy l
     for (std::size_t j = 0; j < rows.size(); ++j) {
       float weight = std::exp(logit[j] - m);
-      if (bf16_p) weight = rounded(weight);
+      weight = rounded(weight, p_dtype);
       block_sum += weight;
       const std::int64_t at =
           p.kv_dtype == DType::kS8 ? rows[j] : kv_scale_index(p, query.b, head_kv);
@@ -90,7 +94,7 @@ void EmulatedKernel::run_query(const AttentionOperands& all, const AttentionQuer
                             scale_at(v_scale, at));
       for (std::int64_t c = 0; c < p.head_dim_v; ++c) {
         acc[c] = std::fma(weight, v[c], acc[c]);
-        if (bf16_accumulator) acc[c] = rounded(acc[c]);
+        if (bf16_accumulator) acc[c] = rounded(acc[c], DType::kBf16);
       }
     }
     l += block_sum;
