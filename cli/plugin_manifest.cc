@@ -21,10 +21,13 @@ void add_plugin_manifest_verb(CLI::App& app, int&) {
   verb->add_option("plugin", *plugin, "pareto_<library>.so")->required();
   verb->add_option("manifest", *output, "file to write")->required();
   verb->callback([plugin, output] {
-    std::ofstream file(*output);
     // Manifests of an earlier build would hide what this plug-in adds.
     setenv("PARETO_PLUGIN_DIR", "/dev/null", 1);
-    file << manifest_of(*plugin) << '\n';
+    // First, so that a plug-in that cannot be opened leaves no empty manifest, which would stop
+    // every verb.
+    const std::string manifest = manifest_of(*plugin);
+    std::ofstream file(*output);
+    file << manifest << '\n';
     if (!file.flush()) throw MachineError(fmt::format("{}: cannot be written", *output));
   });
 }

@@ -7,9 +7,9 @@ if(EXISTS ${torch}/lib/libtorch_cpu.so)
   target_include_directories(pareto_torch_library SYSTEM INTERFACE
     ${torch}/include ${torch}/include/torch/csrc/api/include)
   # By path, so that the module's RPATH leads to them and not to another PyTorch of this machine.
+  # Without libtorch.so, whose only use is to pull in the CUDA half.
   target_link_libraries(pareto_torch_library INTERFACE
-    -Wl,--no-as-needed ${torch}/lib/libtorch.so ${torch}/lib/libtorch_cpu.so ${torch}/lib/libc10.so
-    -Wl,--as-needed)
+    -Wl,--no-as-needed ${torch}/lib/libtorch_cpu.so ${torch}/lib/libc10.so -Wl,--as-needed)
 endif()
 
 if(EXISTS ${PARETO_PEERS}/ggml/include/ggml.h)

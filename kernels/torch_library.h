@@ -1,5 +1,6 @@
 // PyTorch's CPU kernels (ATen) behind the few things that its baselines need: views of operands,
-// the number of threads, and operators that have no header.
+// the number of threads, and operators that have no header. PyTorch's headers bring an fmt of their
+// own, which is not ours: nothing that includes this can use fmt.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -7,7 +8,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
-#include <fmt/format.h>
 #include <torch/headeronly/version.h>
 
 #include <cstdint>

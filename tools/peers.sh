@@ -25,18 +25,20 @@ build_ggml() {
   [[ -f $stamp ]] && return 0
   say "building the ggml of llama-cpp-python $llama_cpp_python_version"
   local archive=llama_cpp_python-$llama_cpp_python_version
-  # Minutes: before it hands the archive over, pip asks the package's build backend about it.
+  # Before it hands the archive over, pip asks the package's build backend, whose own tools must not
+  # be built from source (--no-binary :all: would build CMake).
   [[ -f $peers/download/$archive.tar.gz ]] ||
-    pip download --no-deps --no-binary :all: --dest "$peers/download" \
+    pip download --no-deps --no-binary llama-cpp-python --dest "$peers/download" \
       "llama-cpp-python==$llama_cpp_python_version"
   rm -rf "$peers/ggml-source" "$peers/ggml-build" "$peers/ggml"
   mkdir -p "$peers/ggml-source"
   tar -xzf "$peers/download/$archive.tar.gz" -C "$peers/ggml-source" --strip-components=4 \
     "$archive/vendor/llama.cpp/ggml"
   touch "$peers/ggml-source/ggml.pc.in" # named by its CMakeLists.txt, absent from the archive
-  # GGML_NATIVE: its best kernels for this very CPU, as its own users build it.
+  # GGML_NATIVE: its best kernels for this very CPU; GGML_LLAMAFILE: its fast matrix products. As
+  # llama.cpp's users build it.
   cmake -S "$peers/ggml-source" -B "$peers/ggml-build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_INSTALL_PREFIX="$peers/ggml" -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DGGML_CCACHE=OFF \
+    -DCMAKE_INSTALL_PREFIX="$peers/ggml" -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON -DGGML_CCACHE=OFF \
     -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF --log-level=WARNING >/dev/null
   cmake --build "$peers/ggml-build" --target install >"$peers/ggml-build.log" ||
     { tail -n 30 "$peers/ggml-build.log"; return 1; }

@@ -43,7 +43,7 @@ class TorchBf16 : public Prepared {
         post_op_(post_op_of(p.activation)) {
     if (p.activation == Activation::kGelu) algorithm_ = "none";
     w_ = torch_operator<Reorder>("mkldnn::_reorder_linear_weight")
-             .call(torch_view(in[kQgemmW]).to_mkldnn(), c10::SymInt(p.M));
+             .call(torch_view(in[kQgemmW]), c10::SymInt(p.M));
     if (p.has_bias) bias_ = torch_view(in[kQgemmBias]).to(at::kBFloat16);
     packed_bytes_ = static_cast<std::size_t>(p.N * p.K) * 2 + (p.has_bias ? p.N * 2 : 0);
   }
@@ -51,7 +51,7 @@ class TorchBf16 : public Prepared {
   void run(const Call& call) override {
     const TorchScope scope(call.pool.size());
     const at::Tensor y =
-        linear_.call(torch_view(call.in[kQgemmX]), w_, bias_, post_op_, {}, algorithm_);
+        linear_.call(torch_view(call.in[kQgemmX]), w_, bias_, post_op_, no_scalars_, algorithm_);
     torch_view(call.out[kQgemmY]).copy_(y);
   }
 
@@ -61,6 +61,7 @@ class TorchBf16 : public Prepared {
   c10::TypedOperatorHandle<Linear> linear_;
   const char* post_op_;
   std::optional<std::string_view> algorithm_;
+  c10::List<std::optional<at::Scalar>> no_scalars_;
   at::Tensor w_;
   std::optional<at::Tensor> bias_;
   std::size_t packed_bytes_ = 0;

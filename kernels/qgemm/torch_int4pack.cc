@@ -6,7 +6,9 @@
 #include <ATen/ops/empty.h>
 
 #include <memory>
+#include <string>
 
+#include "harness/errors.h"
 #include "harness/variant.h"
 #include "kernels/torch_library.h"
 #include "reference/number_formats.h"
@@ -72,8 +74,12 @@ class TorchInt4Pack : public Prepared {
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
+  const QgemmProblem p = QgemmProblem::from(problem);
+  if (p.K % p.w_group != 0) {
+    throw CannotRunError("K must be a multiple of the group of " + std::to_string(p.w_group));
+  }
   const TorchScope scope(pool.size());
-  return std::make_unique<TorchInt4Pack>(QgemmProblem::from(problem), in);
+  return std::make_unique<TorchInt4Pack>(p, in);
 }
 
 // Scale and dequantized weight are rounded to the type of x, the result too (2^16 or 2^13 roundings

@@ -24,7 +24,7 @@ using Prepack = at::Tensor(at::Tensor, std::optional<at::IntArrayRef>);
 using Linear = at::Tensor(at::Tensor, double, std::int64_t, at::Tensor, at::Tensor, at::Tensor,
                           std::optional<at::Tensor>, double, std::int64_t,
                           std::optional<at::ScalarType>, std::string_view,
-                          at::List<std::optional<at::Scalar>>, std::string_view);
+                          c10::List<std::optional<at::Scalar>>, std::string_view);
 
 class TorchInt8 : public Prepared {
  public:
@@ -49,7 +49,7 @@ class TorchInt8 : public Prepared {
       for (std::int64_t m = begin; m < end; ++m) quantize(x + m * p_.K, m);
     });
     const at::Tensor product = linear_.call(x_, 1, 0, w_, w_scale_, w_zero_, std::nullopt, 1, 0,
-                                            at::kFloat, "none", {}, "");
+                                            at::kFloat, "none", no_scalars_, "");
     const float* scaled = product.const_data_ptr<float>();
     float* y = call.out[kQgemmY].as<float>();
     at::parallel_for(0, p_.M, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -77,6 +77,7 @@ class TorchInt8 : public Prepared {
 
   QgemmProblem p_;
   c10::TypedOperatorHandle<Linear> linear_;
+  c10::List<std::optional<at::Scalar>> no_scalars_;
   at::Tensor x_;
   AlignedBuffer<float> x_scale_;
   AlignedBuffer<float> bias_;  // zeros if there is none
