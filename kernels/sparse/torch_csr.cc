@@ -7,6 +7,7 @@
 #include <ATen/ops/addmv.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sparse_csr_tensor.h>
+#include <c10/util/Exception.h>
 
 #include <memory>
 #include <optional>
@@ -17,6 +18,12 @@
 
 namespace pareto {
 namespace {
+
+/// Drops the library's remark that sparse tensors are new.
+class Silent : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning& /*warning*/) override {}
+};
 
 class TorchCsr : public Prepared {
  public:
@@ -61,6 +68,8 @@ class TorchCsr : public Prepared {
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
   const TorchScope scope(pool.size());
+  Silent silent;
+  const c10::WarningUtils::WarningHandlerGuard guard(&silent);
   return std::make_unique<TorchCsr>(SparseProblem::from(problem), in);
 }
 
