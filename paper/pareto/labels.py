@@ -7,6 +7,8 @@ LABELS = {
     "total_rel_fro": "total error, relative Frobenius",
     "kernel_rel_fro": "kernel error, relative Frobenius",
     "compression_rel_fro": "compression error, relative Frobenius",
+    "total_rms": "total error, RMS",
+    "kernel_rms": "kernel error, RMS",
     "total_sqnr_db": "signal-to-noise ratio (dB)",
     "flops_per_s": "operations per second",
     "bytes_per_s": "bytes per second",

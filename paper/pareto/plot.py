@@ -55,7 +55,8 @@ def draw(path, folder):
         if keys["kind"] == "table":
             target = Path(folder) / f"{name}.tex"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(tables.latex(matching(cases, keys.get("where", {}))))
+            chosen = matching(cases, keys.get("where", {}))
+            target.write_text(tables.latex(chosen, keys.get("columns")))
             written.append(target)
             continue
         for suffix, subset in selections(cases, keys):

@@ -42,19 +42,39 @@ def escape(text):
     return "".join(ESCAPES.get(c, c) for c in text)
 
 
-def latex(cases):
-    """The frontier of every group as a booktabs table."""
-    lines = [r"\begin{tabular}{llllrrrr}", r"\toprule"]
-    lines.append(" & ".join(escape(h) for h in HEADER) + r" \\")
+def plain(value):
+    """A cell of a column as it is."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.2e}" if isinstance(value, float) else str(value)
+
+
+def tabular(header, alignment, rows, groups):
+    """A booktabs table; a gap where the group changes."""
+    lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    lines.append(" & ".join(escape(h) for h in header) + r" \\")
     lines.append(r"\midrule")
-    previous = None
-    for row in frontier_rows(cases):
-        if previous is not None and row["group"] != previous:
+    for i, row in enumerate(rows):
+        if i > 0 and groups[i] != groups[i - 1]:
             lines.append(r"\addlinespace")
-        previous = row["group"]
-        lines.append(" & ".join(escape(c) for c in cells(row)) + r" \\")
+        lines.append(" & ".join(escape(c) for c in row) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
+
+
+def latex(cases, columns=None):
+    """The frontier of every group, or these columns of every case, as a booktabs table."""
+    if columns is None:
+        chosen = frontier_rows(cases)
+        rows = [cells(row) for row in chosen]
+        return tabular(HEADER, "llllrrrr", rows, [row["group"] for row in chosen])
+    chosen = [row for _, row in cases.sort_values(["group", "variant"]).iterrows()]
+    rows = [
+        [row["variant"], arithmetic(row), row["check_status"], *(plain(row[c]) for c in columns)]
+        for row in chosen
+    ]
+    header = ["variant", "arithmetic", "checks", *columns]
+    return tabular(header, "lll" + "r" * len(columns), rows, [row["group"] for row in chosen])
 
 
 def text(cases):
