@@ -10,18 +10,14 @@ template <typename Amx>
 struct AmxBf16Kernel {
   static constexpr int kPerStep = 32;
   static constexpr int kStepDwords = kAmxStepDwords;
+  static constexpr int kRowStride = kAmxRowBytes;
   static TileSet tile_set(StoreFunction store) { return amx_tile_set<Amx, AmxBf16>(store); }
-  static void pack(const std::byte* x, std::int64_t K, int rows, std::int64_t steps,
-                   std::byte* strip) {
-    pack_amx_strip(x, K * 2, rows, steps, strip);
-  }
 };
 
 template <typename Amx>
 std::unique_ptr<Prepared> prepare_amx_bf16(const Problem& problem, std::span<const Tensor> in,
                                            ThreadPool& pool) {
-  return std::make_unique<Bf16Qgemm<AmxBf16Kernel<Amx>>>(QgemmProblem::from(problem), in,
-                                                         pool.size());
+  return std::make_unique<Bf16Qgemm<AmxBf16Kernel<Amx>>>(QgemmProblem::from(problem), in, pool);
 }
 
 }  // namespace pareto

@@ -9,22 +9,17 @@ namespace pareto {
 /// s8 · s8 needs no raised codes.
 template <typename Amx>
 struct AmxInt8Kernel {
-  static constexpr int kStripRows = kAmxStripRows;
   static constexpr int kPerStep = 64;
   static constexpr int kStepDwords = kAmxStepDwords;
+  static constexpr int kRowStride = kAmxRowBytes;
   static constexpr std::uint8_t kRaise = 0;
   static TileSet tile_set(StoreFunction store) { return amx_tile_set<Amx, AmxS8>(store); }
-  static void pack(const std::int8_t* codes, std::int64_t K, int rows, std::int64_t steps,
-                   std::byte* strip) {
-    pack_amx_strip(reinterpret_cast<const std::byte*>(codes), K, rows, steps, strip);
-  }
 };
 
 template <typename Amx>
 std::unique_ptr<Prepared> prepare_amx_int8(const Problem& problem, std::span<const Tensor> in,
                                            ThreadPool& pool) {
-  return std::make_unique<Int8Qgemm<AmxInt8Kernel<Amx>>>(QgemmProblem::from(problem), in,
-                                                         pool.size());
+  return std::make_unique<Int8Qgemm<AmxInt8Kernel<Amx>>>(QgemmProblem::from(problem), in, pool);
 }
 
 }  // namespace pareto

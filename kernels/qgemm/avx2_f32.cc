@@ -43,19 +43,19 @@ TileSet tile_set(DType dtype) {
 
 class F32Qgemm : public Prepared {
  public:
-  F32Qgemm(const QgemmProblem& p, std::span<const Tensor> in, int threads)
+  F32Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
-        gemm_(tile_set(p.x_dtype), p.M, p.N, p.K, threads),
+        gemm_(tile_set(p.x_dtype), p.M, p.N, p.K, pool.size()),
         w_(gemm_.panels() * gemm_.panel_bytes()),
-        rows_(threads * kAvx2TileRows * p.K) {
+        rows_(pool.size() * kAvx2TileRows * p.K) {
     const Tensor& w = in[kQgemmW];
     const auto same = [](auto value) { return value; };
     if (w.dtype == DType::kF32) {
       pack_panels(w.as<float>(), p.N, p.K, kAvx2TileColumns, 1, p.K, 0.0F, same,
-                  reinterpret_cast<float*>(w_.data()));
+                  reinterpret_cast<float*>(w_.data()), pool);
     } else {
       pack_panels(w.as<std::uint16_t>(), p.N, p.K, kAvx2TileColumns, 1, p.K, std::uint16_t{0}, same,
-                  reinterpret_cast<std::uint16_t*>(w_.data()));
+                  reinterpret_cast<std::uint16_t*>(w_.data()), pool);
     }
     if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kAvx2TileColumns);
   }
@@ -92,7 +92,7 @@ class F32Qgemm : public Prepared {
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<F32Qgemm>(QgemmProblem::from(problem), in, pool.size());
+  return std::make_unique<F32Qgemm>(QgemmProblem::from(problem), in, pool);
 }
 
 Arithmetic arithmetic(const Problem& problem) {

@@ -3,13 +3,12 @@
 // Idea: the tile of the fp32 kernel with two bf16 per dword; x and W are only reordered.
 // Bottleneck: the dot units at large M (twice the FLOP rate of fp32 FMA on Zen 5, half of it on
 // Sapphire Rapids, where widening to fp32 is the better variant); reading W at M ≤ 8.
-// Layout: W [panel][⌈K/2⌉][32][2], x strips [⌈K/2⌉][≤ 12][2].
+// Layout: W [panel][⌈K/2⌉][32][2], x strips [⌈K/32⌉][≤ 12][32].
 #include <cstdint>
 
 #include "harness/variant.h"
 #include "kernels/qgemm/bf16_gemm_avx512.h"
-#include "kernels/qgemm/pack_avx512.h"
-#include "kernels/qgemm/tile_avx512.h"
+#include "kernels/qgemm/dense_tile_avx512.h"
 
 namespace pareto {
 namespace {
@@ -17,16 +16,13 @@ namespace {
 struct DotKernel {
   static constexpr int kPerStep = 2;
   static constexpr int kStepDwords = 1;
-  static TileSet tile_set(StoreFunction store) { return dword_tile_set<DwordBf16>(store); }
-  static void pack(const std::byte* x, std::int64_t K, int rows, std::int64_t steps,
-                   std::byte* strip) {
-    pack_strip_avx512(DwordRows<2>{x, K * 2, K}, rows, steps, {}, strip);
-  }
+  static constexpr int kRowStride = kChunkStride;
+  static TileSet tile_set(StoreFunction store) { return dense_tile_set<DenseBf16>(store); }
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<Bf16Qgemm<DotKernel>>(QgemmProblem::from(problem), in, pool.size());
+  return std::make_unique<Bf16Qgemm<DotKernel>>(QgemmProblem::from(problem), in, pool);
 }
 
 const Registration registration{{

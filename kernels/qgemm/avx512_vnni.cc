@@ -5,34 +5,27 @@
 // are put right with 128·Σx of their row: exact in two's complement, and no column sums where x has
 // no zero point. Unsigned x is stored less 128, as is its zero point.
 // Bottleneck: VNNI units at large M; reading W at M ≤ 16.
-// Layout: W u8 [panel][⌈K/4⌉][32][4], x strips [⌈K/4⌉][≤ 12][4] s8; x is quantized a strip at a
-// time into row order and then transposed.
+// Layout: W u8 [panel][⌈K/4⌉][32][4], x strips [⌈K/64⌉][≤ 12][64] s8, quantized in place.
 #include <cstdint>
 
 #include "harness/variant.h"
+#include "kernels/qgemm/dense_tile_avx512.h"
 #include "kernels/qgemm/int8_gemm_avx512.h"
-#include "kernels/qgemm/pack_avx512.h"
-#include "kernels/qgemm/tile_avx512.h"
 
 namespace pareto {
 namespace {
 
 struct VnniKernel {
-  static constexpr int kStripRows = kTileRows;
   static constexpr int kPerStep = 4;
   static constexpr int kStepDwords = 1;
+  static constexpr int kRowStride = kChunkStride;
   static constexpr std::uint8_t kRaise = 128;
-  static TileSet tile_set(StoreFunction store) { return dword_tile_set<DwordVnni>(store); }
-  static void pack(const std::int8_t* codes, std::int64_t K, int rows, std::int64_t steps,
-                   std::byte* strip) {
-    const DwordRows<1> source{reinterpret_cast<const std::byte*>(codes), K, K};
-    pack_strip_avx512(source, rows, steps, {}, strip);
-  }
+  static TileSet tile_set(StoreFunction store) { return dense_tile_set<DenseVnni>(store); }
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<Int8Qgemm<VnniKernel>>(QgemmProblem::from(problem), in, pool.size());
+  return std::make_unique<Int8Qgemm<VnniKernel>>(QgemmProblem::from(problem), in, pool);
 }
 
 const Registration registration{{

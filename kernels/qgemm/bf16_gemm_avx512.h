@@ -6,26 +6,27 @@
 
 #include "harness/variant.h"
 #include "kernels/qgemm/pack_panels.h"
+#include "kernels/qgemm/pack_strip.h"
 #include "kernels/qgemm/store_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
 #include "reference/qgemm.h"
 
 namespace pareto {
 
-/// `Kernel` gives: kPerStep (elements of K), kStepDwords, tile_set(store), and pack(x, K, rows,
-/// steps, strip) from row-major bf16.
+/// `Kernel` gives: kPerStep (elements of K), kStepDwords, and tile_set(store), whose strips hold 64
+/// bytes of each row side by side, kRowStride bytes from row to row.
 template <typename Kernel>
 class Bf16Qgemm : public Prepared {
  public:
-  Bf16Qgemm(const QgemmProblem& p, std::span<const Tensor> in, int threads)
+  Bf16Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         steps_((p.K + Kernel::kPerStep - 1) / Kernel::kPerStep),
-        gemm_(Kernel::tile_set(&store_f32_avx512), p.M, p.N, steps_, threads),
+        gemm_(Kernel::tile_set(&store_f32_avx512), p.M, p.N, steps_, pool.size()),
         w_(gemm_.panels() * gemm_.panel_bytes()) {
     const auto same = [](std::uint16_t value) { return value; };
     pack_panels(in[kQgemmW].as<std::uint16_t>(), p.N, p.K, kStoreColumns, 2,
                 steps_ * Kernel::kStepDwords, std::uint16_t{0}, same,
-                reinterpret_cast<std::uint16_t*>(w_.data()));
+                reinterpret_cast<std::uint16_t*>(w_.data()), pool);
     if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kStoreColumns);
   }
 
@@ -34,8 +35,11 @@ class Bf16Qgemm : public Prepared {
       const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
       for (std::int64_t s = begin; s < end; ++s) {
         const TileGemm::Strip strip = gemm_.strip(s);
-        Kernel::pack(call.in[kQgemmX].data + strip.row * p_.K * 2, p_.K, strip.rows, steps_,
-                     gemm_.strip_data(s));
+        for (int i = 0; i < strip.rows; ++i) {
+          copy_chunks(call.in[kQgemmX].data + (strip.row + i) * p_.K * 2, p_.K * 2,
+                      strip.rows * Kernel::kRowStride,
+                      gemm_.strip_data(s) + i * Kernel::kRowStride);
+        }
       }
     });
     Epilogue epilogue;

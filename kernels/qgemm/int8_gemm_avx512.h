@@ -14,53 +14,31 @@
 #include "kernels/qgemm/tile_gemm.h"
 #include "reference/qgemm.h"
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
-
 namespace pareto {
 
-/// Codes given as s8 or u8, as s8 (u8 less 128); returns their sum.
-inline std::int32_t copy_codes_avx512(const Tensor& x, std::int64_t begin, std::int64_t count,
-                                      std::int8_t* q) {
-  const __m128i flip = _mm_set1_epi8(x.dtype == DType::kU8 ? -128 : 0);
-  __m512i sum = _mm512_setzero_si512();
-  for (std::int64_t k = 0; k < count; k += 16) {
-    const __mmask16 lanes = first_lanes(count - k);
-    const __m128i codes = _mm_xor_si128(_mm_maskz_loadu_epi8(lanes, x.data + begin + k), flip);
-    _mm_mask_storeu_epi8(q + k, lanes, codes);
-    sum = _mm512_add_epi32(sum, _mm512_maskz_cvtepi8_epi32(lanes, codes));
-  }
-  return _mm512_reduce_add_epi32(sum);
-}
-
-#pragma GCC pop_options
-
-/// `Kernel` gives: kStripRows, kPerStep (elements of K), kStepDwords, kRaise (added to W's codes:
-/// 128 makes them unsigned), tile_set(store), and pack(codes, stride, K, rows, steps, strip) from
-/// row-major codes.
+/// `Kernel` gives: kPerStep (elements of K), kStepDwords, kRaise (added to W's codes: 128 makes
+/// them unsigned), and tile_set(store), whose strips hold 64 codes of each row side by side,
+/// kRowStride bytes from row to row.
 template <typename Kernel>
 class Int8Qgemm : public Prepared {
  public:
-  Int8Qgemm(const QgemmProblem& p, std::span<const Tensor> in, int threads)
+  Int8Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         steps_((p.K + Kernel::kPerStep - 1) / Kernel::kPerStep),
-        gemm_(Kernel::tile_set(&store_s32_avx512), p.M, p.N, steps_, threads),
+        gemm_(Kernel::tile_set(&store_s32_avx512), p.M, p.N, steps_, pool.size()),
         w_(gemm_.panels() * gemm_.panel_bytes()),
         w_scale_(padded_copy(in[kQgemmWScale].as<float>(), p.N, kStoreColumns)),
         rows_(p.M),
-        codes_(threads * Kernel::kStripRows * p.K),
-        amax_(threads) {
+        amax_(pool.size()) {
     const auto* w = in[kQgemmW].as<std::int8_t>();
     const auto raise = [](std::int8_t code) {
       return static_cast<std::uint8_t>(code + Kernel::kRaise);
     };
     pack_panels(w, p.N, p.K, kStoreColumns, 4, steps_ * Kernel::kStepDwords,
-                std::uint8_t{Kernel::kRaise}, raise, w_.data());
+                std::uint8_t{Kernel::kRaise}, raise, w_.data(), pool);
     if (has_zero()) {
       column_sum_ = AlignedBuffer<std::int32_t>(gemm_.panels() * kStoreColumns);
-      for (std::int64_t n = 0; n < p.N; ++n) {
-        for (std::int64_t k = 0; k < p.K; ++k) column_sum_[n] += w[n * p.K + k];
-      }
+      sum_rows(w, p.N, p.K, column_sum_.data(), pool);
     }
     if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kStoreColumns);
     if (p.x_kind == XKind::kS8Static) static_scale_ = in[kQgemmXScale].as<float>()[0];
@@ -70,13 +48,16 @@ class Int8Qgemm : public Prepared {
     const float scale = p_.x_kind == XKind::kS8Tensor ? tensor_scale(call) : static_scale_;
     call.pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
-      std::int8_t* codes = codes_.data() + thread * Kernel::kStripRows * p_.K;
       for (std::int64_t s = begin; s < end; ++s) {
         const TileGemm::Strip strip = gemm_.strip(s);
+        auto* codes = reinterpret_cast<std::int8_t*>(gemm_.strip_data(s));
+        // All scales first: from the largest magnitude of a row to its first code is a chain of
+        // some 100 cycles, as long as the rest of a row of 384.
+        for (int i = 0; i < strip.rows; ++i) describe_row(call, strip.row + i, scale);
         for (int i = 0; i < strip.rows; ++i) {
-          quantize_row(call, strip.row + i, scale, codes + i * p_.K);
+          encode_row(call, strip.row + i, codes + i * Kernel::kRowStride,
+                     strip.rows * Kernel::kRowStride);
         }
-        Kernel::pack(codes, p_.K, strip.rows, steps_, gemm_.strip_data(s));
       }
     });
     gemm_.multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call), call.pool);
@@ -100,28 +81,41 @@ class Int8Qgemm : public Prepared {
     return scale_of(*std::max_element(amax_.data(), amax_.data() + amax_.size()), 127);
   }
 
-  // Codes of row m, and what the epilogue has to know about it.
-  void quantize_row(const Call& call, std::int64_t m, float scale, std::int8_t* q) {
+  // Scale and zero point of row m, as packed.
+  void describe_row(const Call& call, std::int64_t m, float scale) {
     const Tensor& x = call.in[kQgemmX];
     const std::int64_t K = p_.K;
-    std::int32_t sum = 0;
     if (p_.x_kind == XKind::kInteger) {
-      sum = copy_codes_avx512(x, m * K, K, q);
       scale = call.in[kQgemmXScale].as<float>()[m];
       const std::uint32_t zero =
           p_.has_x_zero ? static_cast<std::uint32_t>(call.in[kQgemmXZero].as<std::int32_t>()[m])
                         : 0;
       rows_.zero[m] = static_cast<std::int32_t>(zero - (x.dtype == DType::kU8 ? 128U : 0U));
     } else if (p_.x_kind == XKind::kU8Row) {
-      const AffineScale affine = quantize_u8_avx512(x.as<float>() + m * K, K, q, sum);
+      const AffineScale affine = affine_scale_avx512(x.as<float>() + m * K, K);
       scale = affine.scale;
-      rows_.zero[m] = affine.zero;
-    } else {
-      const float* row = x.as<float>() + m * K;
-      if (p_.x_kind == XKind::kS8Row) scale = scale_of(amax_avx512(row, K), 127);
-      sum = quantize_s8_avx512(row, K, scale, q);
+      rows_.zero[m] = affine.zero - 128;
+    } else if (p_.x_kind == XKind::kS8Row) {
+      scale = scale_of(amax_avx512(x.as<float>() + m * K, K), 127);
     }
     rows_.scale[m] = scale;
+  }
+
+  // Codes of row m, every 64 of them `stride` after the 64 before.
+  void encode_row(const Call& call, std::int64_t m, std::int8_t* q, std::int64_t stride) {
+    const Tensor& x = call.in[kQgemmX];
+    const std::int64_t K = p_.K;
+    const float scale = rows_.scale[m];
+    std::int32_t sum = 0;
+    if (p_.x_kind == XKind::kInteger) {
+      sum = copy_codes_avx512(x, m * K, K, q, stride);
+    } else if (p_.x_kind == XKind::kU8Row) {
+      sum = quantize_u8_avx512(x.as<float>() + m * K, K, {scale, rows_.zero[m] + 128}, q, stride);
+    } else if (p_.x_kind == XKind::kS8Static) {
+      sum = quantize_s8_avx512<true>(x.as<float>() + m * K, K, scale, q, stride);
+    } else {
+      sum = quantize_s8_avx512(x.as<float>() + m * K, K, scale, q, stride);
+    }
     // Wraps in two's complement, as the sums that it puts right.
     rows_.start[m] = static_cast<std::int32_t>(0U - std::uint32_t{Kernel::kRaise} *
                                                         static_cast<std::uint32_t>(sum));
@@ -151,8 +145,7 @@ class Int8Qgemm : public Prepared {
   AlignedBuffer<float> bias_;
   AlignedBuffer<std::int32_t> column_sum_;
   Int8Rows rows_;
-  AlignedBuffer<std::int8_t> codes_;  // of one strip per thread, row-major
-  AlignedBuffer<float> amax_;         // per thread
+  AlignedBuffer<float> amax_;  // per thread
   float static_scale_ = 1;
 };
 

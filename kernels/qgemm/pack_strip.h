@@ -1,15 +1,37 @@
 // Packing rows of x into strips, portably.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace pareto {
 
+/// The strips of dense_tile_avx512.h hold 16 dwords of each row side by side, [chunk][rows]
+/// [kChunkStride]. The 8 bytes between rows put the broadcasts of one step into different banks of
+/// L1, for cores that read two at once but not of one bank; Zen 4 does not mind either way.
+inline constexpr int kChunkDwords = 16;
+inline constexpr int kChunkBytes = 64;
+inline constexpr int kChunkStride = kChunkBytes + 8;
+
+/// Chunks of one row, `stride` bytes apart, from `bytes` bytes of x (not read beyond); the rest of
+/// the last one is left alone.
+inline void copy_chunks(const std::byte* x, std::int64_t bytes, std::int64_t stride,
+                        std::byte* row) {
+  std::int64_t begin = 0;
+  for (; begin + kChunkBytes <= bytes; begin += kChunkBytes, row += stride) {
+    std::memcpy(row, x + begin, kChunkBytes);
+  }
+  std::memcpy(row, x + begin, static_cast<std::size_t>(bytes - begin));
+}
+
 /// strip[K][rows] from rows of `stride` elements; `strip` continues for `steps` ≥ K with zeros.
-inline void pack_strip(const float* x, std::int64_t stride, int rows, std::int64_t K,
-                       std::int64_t steps, float* strip) {
+template <typename Element>
+void pack_strip(const Element* x, std::int64_t stride, int rows, std::int64_t K, std::int64_t steps,
+                Element* strip) {
   for (std::int64_t k = 0; k < steps; ++k) {
-    for (int i = 0; i < rows; ++i) *strip++ = k < K ? x[i * stride + k] : 0.0F;
+    for (int i = 0; i < rows; ++i) *strip++ = k < K ? x[i * stride + k] : Element{0};
   }
 }
 

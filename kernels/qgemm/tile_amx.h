@@ -101,18 +101,4 @@ TileSet amx_tile_set(StoreFunction store) {
   return set;
 }
 
-/// Strip [steps][rows][64 bytes] from rows of `row_bytes` bytes (not read beyond), zeros after
-/// them.
-inline void pack_amx_strip(const std::byte* x, std::int64_t row_bytes, int rows, std::int64_t steps,
-                           std::byte* strip) {
-  for (std::int64_t step = 0; step < steps; ++step) {
-    const std::int64_t begin = step * kAmxRowBytes;
-    const std::int64_t count = row_bytes - begin < kAmxRowBytes ? row_bytes - begin : kAmxRowBytes;
-    for (int i = 0; i < rows; ++i, strip += kAmxRowBytes) {
-      std::memcpy(strip, x + i * row_bytes + begin, static_cast<std::size_t>(count));
-      std::memset(strip + count, 0, static_cast<std::size_t>(kAmxRowBytes - count));
-    }
-  }
-}
-
 }  // namespace pareto

@@ -1,20 +1,37 @@
 #include "kernels/qgemm/tile_gemm.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <numeric>
 
 namespace pareto {
 namespace {
 
-// Bytes of W that stay in L2 beside the strips and accumulators (measured best on a 1 MiB L2; half
-// and double of it lose 3 to 6 %).
-constexpr std::int64_t kBlockBytes = 384 << 10;
-// A block of one panel stays in L1 for a few strips.
+// Bytes of W that stay in L2 beside the strips and accumulators: 384 KiB of 1 MiB (half and double
+// of it lose 3 to 6 %).
+std::int64_t l2_bytes() {
+  static const std::int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return bytes > 0 ? bytes : 1 << 20;
+}
+std::int64_t l2_block_bytes() { return l2_bytes() * 3 / 8; }
+// A block of one panel stays in L1, or next to it, for a few strips.
 constexpr std::int64_t kL1BlockBytes = 32 << 10;
-// Bytes of one panel in one block of K at large M: a strip of 12 rows then fits L1 too.
-constexpr std::int64_t kPanelBlockBytes = 64 << 10;
 constexpr std::int64_t kFewStrips = 4;
 // Accumulators of one block of strips: 512 strips × 6 panels × 1.5 KiB = 4.5 MiB per thread.
 constexpr std::int64_t kMostStrips = 512;
+
+// Up to 4 rows W passes as fast as it can be read. The hardware prefetcher does most of that, and
+// one line of two 4 KiB ahead disturbs it least; what may still lie in L2 or L3 goes without.
+constexpr int kFewRows = 4;
+constexpr TileGemm::Ahead kAheadOfFewRows{1, 4 << 10};
+constexpr TileGemm::Ahead kAheadOfManyRows{2, 16 << 10};
+
+// What a fused tile finishes itself.
+bool is_plain(const Epilogue& e) {
+  return e.y.dtype == DType::kF32 && e.activation == Activation::kNone && e.acc == nullptr &&
+         e.row_zero == nullptr;
+}
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -23,11 +40,13 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 TileGemm::TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps,
                    int threads)
     : set_(set), M_(M), N_(N), steps_(steps) {
+  strip_chunks_ = ceil_div(steps, set.strip_steps);
   strips_ = ceil_div(M, set.max_rows);
   panels_ = ceil_div(N, set.columns);
+  stays_cached_ = panels_ * panel_bytes() <= 4 * l2_bytes();
   choose_grid(threads);
   choose_blocks();
-  a_ = AlignedBuffer<std::byte>(M * steps * set.a_step_bytes);
+  a_ = AlignedBuffer<std::byte>(M * strip_chunks_ * set.a_step_bytes);
   scratch_ = AlignedBuffer<std::byte>(threads * scratch_bytes());
 }
 
@@ -38,7 +57,7 @@ TileGemm::Strip TileGemm::strip(std::int64_t s) const {
 }
 
 std::byte* TileGemm::strip_data(std::int64_t s) {
-  return a_.data() + strip(s).row * steps_ * set_.a_step_bytes;
+  return a_.data() + strip(s).row * strip_chunks_ * set_.a_step_bytes;
 }
 
 std::int64_t TileGemm::panel_bytes() const {
@@ -74,9 +93,13 @@ void TileGemm::choose_grid(int threads) {
 
 void TileGemm::choose_blocks() {
   const std::int64_t strips = ceil_div(strips_, grid_rows_);
-  const std::int64_t unit = set_.steps_per_packed;
-  std::int64_t most = kPanelBlockBytes / set_.w_step_bytes;
-  if (strips <= kFewStrips) most = kL1BlockBytes / set_.w_step_bytes;
+  const std::int64_t unit = std::lcm(set_.steps_per_packed, set_.strip_steps);
+  std::int64_t most = set_.panel_block_bytes / set_.w_step_bytes;
+  if (strips <= kFewStrips) {
+    // Fused tiles read L2 as fast: with W there, a long block saves their sums the way through c.
+    const bool in_l2 = set_.fused[0] != nullptr && stays_cached_;
+    most = (in_l2 ? l2_block_bytes() : kL1BlockBytes) / set_.w_step_bytes;
+  }
   // A single strip meets every panel once: nothing to keep, unless panels are unpacked ahead.
   if (strips <= 1 && set_.unpack == nullptr && set_.passes == 1) most = steps_;
   most = std::max(most / unit * unit, unit);
@@ -84,10 +107,22 @@ void TileGemm::choose_blocks() {
   block_steps_ = std::max(ceil_div(ceil_div(steps_, blocks), unit) * unit, unit);
   block_panels_ = 1;
   if (strips > kFewStrips) {
-    block_panels_ = std::clamp<std::int64_t>(kBlockBytes / (block_steps_ * set_.w_step_bytes), 1,
-                                             std::max<std::int64_t>(panels_, 1));
+    block_panels_ = std::clamp<std::int64_t>(l2_block_bytes() / (block_steps_ * set_.w_step_bytes),
+                                             1, std::max<std::int64_t>(panels_, 1));
   }
   block_strips_ = std::min(std::max<std::int64_t>(strips, 1), kMostStrips);
+}
+
+// Few strips share the work, so that W arrives at an even rate: two of them fetch one line of two
+// each, a block ahead.
+TileGemm::Ahead TileGemm::fetch_of(Range strips, std::int64_t strip, int rows) const {
+  const std::int64_t count = strips.end - strips.begin;
+  if (count <= kFewStrips && stays_cached_) return {};
+  if (count == 1 && rows <= kFewRows) return kAheadOfFewRows;
+  if (count == 1 || count > kFewStrips) return strip == 0 ? kAheadOfManyRows : Ahead{};
+  if (strip > 1) return {};
+  const std::int64_t block = block_steps_ * set_.w_step_bytes;
+  return {1, ceil_div(kAheadOfManyRows.bytes, block) * block + 64 * strip};
 }
 
 void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool) {
@@ -124,9 +159,18 @@ void TileGemm::multiply_block(const std::byte* w, const Epilogue& epilogue, Rang
       }
       block = unpacked;
     }
-    sweep(block, stride, epilogue, strips, panels, steps, scratch);
+    if (set_.fused[0] != nullptr) {
+      sweep_fused(block, stride, epilogue, strips, panels, steps, scratch);
+    } else {
+      sweep(block, stride, epilogue, strips, panels, steps, scratch);
+    }
     k += block_steps_;
   } while (k < steps_);
+}
+
+const std::byte* TileGemm::strip_block(const Strip& strip, std::int64_t step) const {
+  return a_.data() +
+         (strip.row * strip_chunks_ + strip.rows * (step / set_.strip_steps)) * set_.a_step_bytes;
 }
 
 // One block of K for all strips and panels given; the last one finishes the tiles.
@@ -137,8 +181,7 @@ void TileGemm::sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& 
   const std::int64_t count = steps.end - steps.begin;
   for (std::int64_t s = strips.begin; s < strips.end; ++s) {
     const Strip strip = this->strip(s);
-    const std::byte* a =
-        a_.data() + (strip.row * steps_ + strip.rows * steps.begin) * set_.a_step_bytes;
+    const std::byte* a = strip_block(strip, steps.begin);
     // Only the strip that touches W first waits for it.
     const bool first = s == strips.begin && set_.unpack == nullptr;
     const TileFunction tile = (first ? set_.streaming : set_.tile)[strip.rows];
@@ -152,6 +195,38 @@ void TileGemm::sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& 
                  {strip.row, column, strip.rows,
                   static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - column))},
                  c);
+    }
+  }
+}
+
+// The same with fused tiles.
+void TileGemm::sweep_fused(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
+                           Range strips, Range panels, Range steps, std::byte* tiles) const {
+  const bool keep = block_steps_ < steps_;
+  const bool last = steps.end == steps_;
+  const bool plain = last && is_plain(epilogue);
+  for (std::int64_t s = strips.begin; s < strips.end; ++s) {
+    const Strip strip = this->strip(s);
+    const Ahead ahead = fetch_of(strips, s - strips.begin, strip.rows);
+    const FusedTileFunction tile = set_.fused[ahead.lines][strip.rows];
+    TileBlock block;
+    block.a = strip_block(strip, steps.begin);
+    block.steps = steps.end - steps.begin;
+    block.accumulate = steps.begin > 0;
+    block.ahead_bytes = ahead.bytes;
+    block.rect.row = strip.row;
+    block.rect.rows = strip.rows;
+    for (std::int64_t p = panels.begin; p < panels.end; ++p) {
+      const std::int64_t index = (s - strips.begin) * block_panels_ + (p - panels.begin);
+      block.w = w + (p - panels.begin) * w_stride;
+      block.c = tiles + (keep ? index * tile_bytes() : 0);
+      block.rect.column = p * set_.columns;
+      block.rect.columns =
+          static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - block.rect.column));
+      const bool whole = plain && block.rect.columns == set_.columns;
+      block.epilogue = whole ? &epilogue : nullptr;
+      tile(block);
+      if (last && !whole) set_.store(epilogue, block.rect, block.c);
     }
   }
 }

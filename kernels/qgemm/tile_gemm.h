@@ -9,6 +9,7 @@
 // one panel and a short K instead, so that W streams once and in order.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -49,11 +50,26 @@ struct TileRect {
 };
 using StoreFunction = void (*)(const Epilogue& epilogue, const TileRect& rect, const void* c);
 
+/// One call of a fused tile: as TileFunction, but that a tile which is complete and has a plain
+/// epilogue leaves its registers for y instead of c.
+struct TileBlock {
+  const std::byte* a = nullptr;
+  const std::byte* w = nullptr;
+  std::int64_t steps = 0;
+  void* c = nullptr;
+  bool accumulate = false;
+  const Epilogue* epilogue = nullptr;  ///< null: to c
+  TileRect rect;
+  std::int64_t ahead_bytes = 0;  ///< distance from w of what is fetched
+};
+using FusedTileFunction = void (*)(const TileBlock& block);
+
 /// One kernel: its tile functions by number of rows, and the geometry of its operands.
 struct TileSet {
   int max_rows = 0;
   int columns = 32;                         ///< a multiple of 16
-  std::int64_t a_step_bytes = 0;            ///< of one row in one step
+  std::int64_t strip_steps = 1;             ///< steps of a row that lie side by side in a strip
+  std::int64_t a_step_bytes = 0;            ///< of one row in strip_steps steps
   std::int64_t w_step_bytes = 0;            ///< of one panel in one step
   int passes = 1;                           ///< times that a tile function reads its panel
   const TileFunction* tile = nullptr;       ///< [max_rows + 1], index = rows
@@ -62,6 +78,10 @@ struct TileSet {
   UnpackFunction unpack = nullptr;     ///< null: panels are stored as the tile reads them
   std::int64_t packed_step_bytes = 0;  ///< of one panel in one compressed step
   std::int64_t steps_per_packed = 1;   ///< tile steps that a compressed step expands to
+  /// Instead of `tile` and `streaming`: [lines of W fetched ahead per step, 0…2][rows].
+  std::array<const FusedTileFunction*, 3> fused{};
+  /// Bytes of one panel in one block of K at large M.
+  std::int64_t panel_block_bytes = 64 << 10;
 };
 
 class TileGemm {
@@ -71,12 +91,20 @@ class TileGemm {
     int rows = 0;
   };
 
+  /// How W is fetched ahead of the strip that meets it first: into L2, where more misses can be
+  /// under way than in L1 (M = 16 from DRAM on Zen 4: 0.92 of the ceiling, into L1 0.72).
+  struct Ahead {
+    int lines = 0;  ///< of the two that a step reads
+    std::int64_t bytes = 0;
+  };
+
   /// `steps` of K (a multiple of set.steps_per_packed). Allocates the workspace.
   TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps, int threads);
 
   [[nodiscard]] std::int64_t strips() const { return strips_; }
   [[nodiscard]] Strip strip(std::int64_t s) const;
-  /// Workspace of strip s: rows · steps · a_step_bytes, to be filled before `multiply`.
+  /// Workspace of strip s, to be filled before `multiply`: rows · ⌈steps/strip_steps⌉ ·
+  /// a_step_bytes; starts as zeros.
   [[nodiscard]] std::byte* strip_data(std::int64_t s);
   [[nodiscard]] std::int64_t panels() const { return panels_; }
   /// Bytes of one panel as stored.
@@ -96,6 +124,10 @@ class TileGemm {
                       std::byte* scratch) const;
   void sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue, Range strips,
              Range panels, Range steps, std::byte* tiles) const;
+  void sweep_fused(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
+                   Range strips, Range panels, Range steps, std::byte* tiles) const;
+  [[nodiscard]] Ahead fetch_of(Range strips, std::int64_t strip, int rows) const;
+  [[nodiscard]] const std::byte* strip_block(const Strip& strip, std::int64_t step) const;
   [[nodiscard]] std::int64_t tile_bytes() const;
   [[nodiscard]] std::int64_t scratch_bytes() const;
 
@@ -103,13 +135,15 @@ class TileGemm {
   std::int64_t M_;
   std::int64_t N_;
   std::int64_t steps_;
+  std::int64_t strip_chunks_ = 0;  ///< ⌈steps/strip_steps⌉
   std::int64_t strips_ = 0;
   std::int64_t panels_ = 0;
   std::int64_t block_steps_ = 1;
   std::int64_t block_panels_ = 1;
   std::int64_t block_strips_ = 1;
-  int grid_rows_ = 1;     ///< threads along M
-  int grid_columns_ = 1;  ///< threads along N
+  bool stays_cached_ = false;  ///< W is small enough to be found in a cache
+  int grid_rows_ = 1;          ///< threads along M
+  int grid_columns_ = 1;       ///< threads along N
   AlignedBuffer<std::byte> a_;
   AlignedBuffer<std::byte> scratch_;
 };
