@@ -14,8 +14,8 @@
 namespace pareto {
 namespace {
 
-const std::vector<std::string> kDistributions = {"normal",  "uniform",  "integer",
-                                                 "outlier", "positive", "file"};
+const std::vector<std::string> kDistributions = {"normal",   "uniform", "integer", "outlier",
+                                                 "positive", "scaled",  "file"};
 
 std::uint64_t parse_seed(const std::string& text) {
   std::uint64_t seed = 0;
@@ -49,7 +49,9 @@ bool set_source(Source& source, const std::string& key, const std::string& value
 void adopt_file(Problem& problem, Source& source,
                 const std::vector<std::pair<std::string, std::string>>& settings) {
   if (source.file.empty() || source.tensor.empty()) {
-    throw InputError("distribution=file needs --set file=FILE.h5 tensor=GROUP");
+    throw InputError(
+        "distribution=file needs --set file=FILE.h5 tensor=GROUP, or file=FOLDER tensor=W.smtx (or "
+        ".mtx)");
   }
   const TensorMap inputs = read_tensors(source.file + ":/" + source.tensor);
   source.content = content_hash(inputs);

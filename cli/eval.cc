@@ -196,9 +196,14 @@ void print(const json& result, const std::string& out) {
 void add_eval_verb(CLI::App& app, int&) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* verb = app.add_subcommand(
-      "eval", "One kernel, or the reference, on your own tensors (HDF5 or safetensors)");
+      "eval",
+      "One kernel, or the reference, on your own tensors (HDF5, safetensors, Matrix Market)");
   add_case_options(*verb, options->case_options);
-  verb->add_option("--in", options->in, "FILE.h5, FILE.h5:/group or FILE.safetensors")->required();
+  verb->add_option(
+          "--in", options->in,
+          "FILE.h5, FILE.h5:/group, FILE.safetensors, FILE.mtx or FILE.smtx (a matrix: w of "
+          "sparse); several joined by commas")
+      ->required();
   verb->add_option("--out", options->out, "file to write")->required();
   verb->add_option("--seed", options->seed, "of the compared positions of big problems");
   verb->add_flag("--json", options->as_json, "errors and verdict, machine-readable");

@@ -81,7 +81,9 @@ std::string content_hash(const TensorMap& inputs) {
 
 void take_sizes(Problem& problem, TensorMap inputs,
                 const std::vector<std::pair<std::string, std::string>>& settings) {
-  problem.op().adopt(problem, inputs);
+  // `narrow` sees the file's tensors as they are, like every later reading of them.
+  TensorMap adopted = inputs;
+  problem.op().adopt(problem, adopted);
   for (const auto& [key, text] : settings) problem.set_text(key, text);
   problem.op().narrow(problem, inputs);
 }

@@ -21,8 +21,8 @@ const std::vector<std::string> kMeasureKeys = {"precision", "budget_s", "min_blo
                                                "seed"};
 const std::vector<std::string> kSweepKeys = {"op",     "variant", "shapes",       "file",
                                              "tensor", "threads", "distribution", "cache"};
-const std::vector<std::string> kDistributions = {"normal",  "uniform",  "integer",
-                                                 "outlier", "positive", "file"};
+const std::vector<std::string> kDistributions = {"normal",   "uniform", "integer", "outlier",
+                                                 "positive", "scaled",  "file"};
 const std::vector<std::string> kFigureKinds = {"frontier",  "scaling", "roofline", "bars",
                                                "crossover", "ecdf",    "table"};
 

@@ -10,6 +10,7 @@
 #include "harness/durable_file.h"
 #include "harness/errors.h"
 #include "harness/hdf5.h"
+#include "harness/matrix_file.h"
 #include "harness/safetensors.h"
 
 namespace pareto {
@@ -25,7 +26,9 @@ struct PathSpec {
 PathSpec split(const std::string& spec) {
   const std::size_t colon = spec.find(":/");
   if (colon == std::string::npos || fs::exists(spec)) return {spec};
-  return {spec.substr(0, colon), spec.substr(colon + 1)};
+  const std::string before = spec.substr(0, colon);
+  if (fs::is_directory(before)) return {before + spec.substr(colon + 1)};
+  return {before, spec.substr(colon + 1)};
 }
 
 bool is_safetensors(const std::string& path) { return path.ends_with(".safetensors"); }
@@ -215,12 +218,23 @@ void write_hdf5(const PathSpec& spec, const TensorMap& tensors) {
 }  // namespace
 
 TensorMap read_tensors(const std::string& path_spec) {
-  const PathSpec spec = split(path_spec);
-  if (!is_safetensors(spec.file)) return read_hdf5(spec);
-  if (spec.group != "/") {
-    throw InputError(fmt::format("{}: a safetensors file has no groups", path_spec));
+  const std::size_t comma = path_spec.find(',');
+  if (comma != std::string::npos && !fs::exists(path_spec)) {
+    TensorMap tensors = read_tensors(path_spec.substr(0, comma));
+    for (auto& [name, tensor] : read_tensors(path_spec.substr(comma + 1))) {
+      if (!tensors.emplace(name, std::move(tensor)).second) {
+        throw InputError(fmt::format("{}: dataset '{}' is in two of the files", path_spec, name));
+      }
+    }
+    return tensors;
   }
-  return read_safetensors(spec.file);
+  const PathSpec spec = split(path_spec);
+  const bool is_matrix = is_matrix_file(spec.file);
+  if (!is_matrix && !is_safetensors(spec.file)) return read_hdf5(spec);
+  if (spec.group != "/") {
+    throw InputError(fmt::format("{}: only HDF5 files have groups", path_spec));
+  }
+  return is_matrix ? read_matrix_file(spec.file) : read_safetensors(spec.file);
 }
 
 void write_tensors(const std::string& path_spec, const TensorMap& tensors) {

@@ -7,7 +7,9 @@
 
 namespace pareto {
 
-/// Reads every dataset of "FILE.h5", "FILE.h5:/group/path" or "FILE.safetensors", subgroups apart.
+/// Reads every dataset of "FILE.h5", "FILE.h5:/group/path" or "FILE.safetensors", subgroups apart,
+/// or the matrix of "FILE.mtx" or "FILE.smtx" (matrix_file.h). "FOLDER:/FILE" is the same as
+/// "FOLDER/FILE"; files joined by commas are read together, no tensor twice.
 /// Floats of any width become fp32; int8, uint8 and int32 stay, other integers become int32 if
 /// every value fits, booleans uint8; uint16 with the attribute dtype = "bf16" is bfloat16. Scalars
 /// get the shape [1]. InputError names the file and the dataset.

@@ -13,7 +13,9 @@
 namespace pareto {
 
 /// "normal" N(0,1); "uniform" in [−1, 1); "integer" whole numbers −8…8; "outlier" N(0,1) +
-/// N(0,100)·Bernoulli(0.001), 100 being the standard deviation; "positive" |N(0,1)|.
+/// N(0,100)·Bernoulli(0.001), 100 being the standard deviation; "positive" |N(0,1)|; "scaled"
+/// N(0,1) times a log-normal scale (σ = 0.5) of its row and one of its column: what a global
+/// magnitude threshold leaves of it is as uneven over rows as in pruned networks.
 std::span<const std::string> distribution_words();
 
 /// Counter-based generator: independent 64-bit words for every (key, counter).
@@ -25,7 +27,9 @@ std::uint64_t random_below(std::uint64_t key, std::uint64_t counter, std::uint64
 /// Uniform in [0, 1), a multiple of 2^-53.
 double random_unit(std::uint64_t key, std::uint64_t counter);
 
-/// Fills `values` with elements 0…size−1 of stream `key`. InputError on an unknown distribution.
-void fill_distribution(std::string_view distribution, std::uint64_t key, std::span<float> values);
+/// Fills `values`, rows of `columns` (1: each a row of its own), with elements 0…size−1 of stream
+/// `key`. InputError on an unknown distribution.
+void fill_distribution(std::string_view distribution, std::uint64_t key, std::span<float> values,
+                       std::int64_t columns = 1);
 
 }  // namespace pareto

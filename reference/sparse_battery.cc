@@ -30,6 +30,7 @@ class Battery {
     add_pattern("all_zero", {3, 18, 66}, false);
     add_pattern("empty_rows", {7, 35, 130}, false);
     add_pattern("one_row", {6, 37, 200}, false);
+    add_pattern("one_column", {6, 70, 45}, false);
     add_pattern("planted", {20, 65, 301}, false);
     add_pattern("non_finite", {12, 40, 130}, false);
     add_accumulation();

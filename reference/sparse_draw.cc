@@ -14,14 +14,15 @@ namespace {
 constexpr float kPlant = 4;  ///< factor of the columns at the ends of K and of its tiles
 
 bool is_pattern(const std::string& distribution) {
-  constexpr std::string_view kPatterns[] = {"exact",    "planted", "empty_rows", "one_row",
-                                            "all_zero", "dense",   "non_finite"};
+  constexpr std::string_view kPatterns[] = {"exact",      "planted",  "empty_rows", "one_row",
+                                            "one_column", "all_zero", "dense",      "non_finite"};
   return std::find(std::begin(kPatterns), std::end(kPatterns), distribution) != std::end(kPatterns);
 }
 
 HostTensor filled(const std::string& distribution, std::uint64_t key, const Shape& shape) {
   HostTensor tensor(DType::kF32, shape);
-  fill_distribution(distribution, key, tensor.span<float>());
+  const std::int64_t columns = shape[shape.rank() - 1];
+  fill_distribution(distribution, key, tensor.span<float>(), std::max<std::int64_t>(columns, 1));
   return tensor;
 }
 
@@ -56,6 +57,7 @@ bool stays(const std::string& distribution, std::uint64_t key, std::int64_t row,
   if (distribution == "all_zero") return false;
   if (distribution == "dense") return true;
   if (distribution == "one_row") return row == rows / 2;
+  if (distribution == "one_column") return k == K / 2;
   if (distribution == "empty_rows" && row % 2 == 1) return false;
   if (distribution == "planted" && at_tile_end(k, K)) return true;
   if (distribution == "non_finite" && k % 8 == 3) return row % 4 == 0;

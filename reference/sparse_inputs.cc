@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "harness/errors.h"
+#include "reference/distributions.h"
 #include "reference/sparse_parts.h"
 
 namespace pareto {
@@ -17,6 +18,36 @@ HostTensor& find(TensorMap& inputs, const char* name) {
   if (found != inputs.end()) return found->second;
   throw InputError(fmt::format(
       "dataset {} is missing: sparse takes x and w (format = lowrank: or x, a and b)", name));
+}
+
+// A matrix file holds w alone: as it is, or only where it is not zero, which is filled with N(0,1).
+// x is then drawn, too, unless another file has it.
+void complete_matrix(const Problem& problem, TensorMap& inputs) {
+  const auto matrix = inputs.find("matrix");
+  const auto pattern = inputs.find("pattern");
+  if (matrix == inputs.end() && pattern == inputs.end()) return;
+  if (holds(inputs, "w")) throw InputError("dataset w is there besides that of a matrix file");
+  HostTensor w;
+  if (matrix != inputs.end()) {
+    w = std::move(matrix->second);
+    inputs.erase(matrix);
+  } else {
+    w = HostTensor(DType::kF32, pattern->second.shape());
+    fill_distribution("normal", stream_key(Draw{}, "w"), w.span<float>());
+    const std::span<const std::uint8_t> set = pattern->second.span<std::uint8_t>();
+    for (std::size_t i = 0; i < set.size(); ++i) {
+      float& weight = w.span<float>()[i];
+      if (set[i] == 0) weight = 0;
+      if (set[i] != 0 && weight == 0) weight = 1;
+    }
+    inputs.erase(pattern);
+  }
+  if (!holds(inputs, "x")) {
+    HostTensor x(DType::kF32, Shape{problem.size("M"), w.shape()[1]});
+    fill_distribution("normal", stream_key(Draw{}, "x"), x.span<float>());
+    inputs["x"] = std::move(x);
+  }
+  inputs["w"] = std::move(w);
 }
 
 // 16-bit floats are exact in fp32; anything else but fp32 is refused.
@@ -78,6 +109,7 @@ void require_key(const Problem& problem, const char* key, const char* name, std:
 }  // namespace
 
 void adopt_sparse(Problem& problem, TensorMap& inputs) {
+  complete_matrix(problem, inputs);
   const HostTensor& x = float_tensor(inputs, "x", 2, "[M, K]");
   const std::int64_t K = x.shape()[1];
   problem.set("M", x.shape()[0]).set("K", K);
@@ -103,6 +135,7 @@ void adopt_sparse(Problem& problem, TensorMap& inputs) {
 }
 
 void narrow_sparse(const Problem& problem, TensorMap& inputs) {
+  complete_matrix(problem, inputs);
   HostTensor& x = float_tensor(inputs, "x", 2, "[M, K]");
   require_key(problem, "K", "x", x.shape()[1]);
   if (holds(inputs, "w")) require_key(problem, "N", "w", find(inputs, "w").shape()[0]);

@@ -31,11 +31,13 @@ void vary_sparse(const Problem& problem, TensorMap& inputs, std::int64_t content
 
 /// sparse_draw.cc. Besides the distributions, those of the battery:
 ///   exact        whole numbers, half of the weights zero, every partial sum exact in fp32
-///   planted      normal, half of the weights zero, large products at both ends of K and of its
-///   tiles empty_rows   normal, every other row of the pattern empty one_row      normal, one dense
-///   row among empty ones all_zero     no weight at all dense        whole numbers, no weight is
-///   zero (2to4: two of four) non_finite   normal with NaN and ±infinity in x (skip_x: in w),
-///   mostly opposite pruned places
+///   planted      normal, half of the weights zero, large products at the ends of K and its tiles
+///   empty_rows   normal, every other row of the pattern empty
+///   one_row      normal, one dense row among empty ones
+///   one_column   normal, one dense column, all others empty
+///   all_zero     no weight at all
+///   dense        whole numbers, no weight is zero (2to4: two of four)
+///   non_finite   normal with NaN and ±infinity in x (skip_x: in w), mostly opposite pruned places
 /// Weights depend on the seed alone, so that every content has the same pattern.
 TensorMap draw_sparse(const Problem& problem, const Draw& draw);
 

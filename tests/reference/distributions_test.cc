@@ -89,6 +89,31 @@ TEST(Distributions, PositiveIsTheMagnitudeOfNormal) {
   for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(values[i], std::abs(normal[i]));
 }
 
+TEST(Distributions, ScaledIsUnevenOverRowsAndColumns) {
+  constexpr std::int64_t kRows = 400;
+  constexpr std::int64_t kColumns = 300;
+  std::vector<float> values(kRows * kColumns);
+  fill_distribution("scaled", stream_key({"", 1, 0}, "w"), values, kColumns);
+  // Nonzeros per row that a threshold at the 90th percentile leaves.
+  std::vector<float> sorted(values.size());
+  std::transform(values.begin(), values.end(), sorted.begin(), [](float x) { return std::abs(x); });
+  std::vector<float> magnitudes = sorted;
+  const auto ninety = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() * 9 / 10);
+  std::nth_element(sorted.begin(), ninety, sorted.end());
+  double mean = 0;
+  double squares = 0;
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const auto begin = magnitudes.begin() + row * kColumns;
+    const auto count = static_cast<double>(
+        std::count_if(begin, begin + kColumns, [&](float x) { return x > *ninety; }));
+    mean += count / kRows;
+    squares += count * count / kRows;
+  }
+  EXPECT_NEAR(mean, kColumns / 10.0, 1);
+  // Of N(0,1) alone, the deviation is √(0.1·0.9·300) = 5.2.
+  EXPECT_GT(std::sqrt(squares - mean * mean), 15);
+}
+
 TEST(Distributions, ElementsDoNotDependOnHowManyAreDrawn) {
   // More than a million use several threads; the shorter fills one.
   for (const std::string& word : distribution_words()) {
