@@ -20,7 +20,7 @@ template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
   return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx2>(),
-                                       std::make_unique<BitmapPanels<SparseAvx2, kT>>(p, in),
+                                       std::make_unique<BitmapPanels<SparseAvx2, kT, 2>>(p, in),
                                        pool.size());
 }
 

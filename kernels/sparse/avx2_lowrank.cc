@@ -1,6 +1,6 @@
 // Low-rank W = A·B with AVX2: two dense products, lanes over rows of B and then of A.
 //
-// Idea: 2·M·rank·(N + K) operations instead of 2·M·N·K; x·Bᵀ stays in fp32 (low_rank_panels.h).
+// Idea: 2·M·rank·(N + K) operations instead of 2·M·N·K; x·Bᵀ stays in fp32 (dense_panels.h).
 // Bottleneck: FMA units; reading A and B when there are few tokens.
 #include <cstdint>
 
@@ -11,7 +11,7 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
-#include "kernels/sparse/low_rank_panels.h"
+#include "kernels/sparse/dense_panels.h"
 #pragma GCC pop_options
 
 namespace pareto {
@@ -21,8 +21,9 @@ template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
   return std::make_unique<LowRankSparse>(
-      p, in, panel_isa<SparseAvx2>(), std::make_unique<DensePanels<SparseAvx2, kT>>(in[kSparseA]),
-      std::make_unique<DensePanels<SparseAvx2, kT>>(in[kSparseB]), pool.size());
+      p, in, panel_isa<SparseAvx2>(),
+      std::make_unique<DensePanels<SparseAvx2, kT, 2>>(in[kSparseA]),
+      std::make_unique<DensePanels<SparseAvx2, kT, 2>>(in[kSparseB]), pool.size());
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

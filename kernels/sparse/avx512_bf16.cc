@@ -21,18 +21,34 @@
 namespace pareto {
 namespace {
 
+template <int kVectors>
 std::unique_ptr<PanelWeights> weights(const SparseProblem& p, std::span<const Tensor> in) {
   if (p.format == SparseFormat::kBsr) {
     return std::make_unique<BsrPanels<SparseAvx512Bf16, DType::kBf16, 2>>(p, in);
   }
-  return std::make_unique<PairBitmapPanels<SparseAvx512Bf16>>(p, in);
+  return std::make_unique<PairBitmapPanels<SparseAvx512Bf16, kVectors>>(p, in);
+}
+
+template <int kVectors>
+std::unique_ptr<Prepared> prepare_panels(const SparseProblem& p, std::span<const Tensor> in,
+                                         ThreadPool& pool) {
+  return std::make_unique<PanelSparse>(p, in, pair_panel_isa<SparseAvx512Bf16, kVectors>(),
+                                       weights<kVectors>(p, in), pool.size());
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
   const SparseProblem p = SparseProblem::from(problem);
-  return std::make_unique<PanelSparse>(p, in, pair_panel_isa<SparseAvx512Bf16>(), weights(p, in),
-                                       pool.size());
+  int vectors = panel_vectors<SparseAvx512Bf16>(p.M);
+  if (p.format == SparseFormat::kBsr) vectors = p.block == SparseAvx512Bf16::kLanes ? 1 : 2;
+  switch (vectors) {
+    case 1:
+      return prepare_panels<1>(p, in, pool);
+    case 4:
+      return prepare_panels<4>(p, in, pool);
+    default:
+      return prepare_panels<2>(p, in, pool);
+  }
 }
 
 Arithmetic arithmetic(const Problem& problem) {

@@ -16,12 +16,25 @@
 namespace pareto {
 namespace {
 
+template <DType kT, int kVectors>
+std::unique_ptr<Prepared> prepare_panels(const SparseProblem& p, std::span<const Tensor> in,
+                                         ThreadPool& pool) {
+  return std::make_unique<PanelSparse>(
+      p, in, panel_isa<SparseAvx512, kVectors>(),
+      std::make_unique<BitmapPanels<SparseAvx512, kT, kVectors>>(p, in), pool.size());
+}
+
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
-  return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx512>(),
-                                       std::make_unique<BitmapPanels<SparseAvx512, kT>>(p, in),
-                                       pool.size());
+  switch (panel_vectors<SparseAvx512>(p.M)) {
+    case 1:
+      return prepare_panels<kT, 1>(p, in, pool);
+    case 4:
+      return prepare_panels<kT, 4>(p, in, pool);
+    default:
+      return prepare_panels<kT, 2>(p, in, pool);
+  }
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -20,9 +20,10 @@ namespace {
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
-  return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx512>(),
-                                       std::make_unique<BsrPanels<SparseAvx512, kT>>(p, in),
-                                       pool.size());
+  const bool narrow = p.block == SparseAvx512::kLanes;
+  return std::make_unique<PanelSparse>(
+      p, in, narrow ? panel_isa<SparseAvx512, 1>() : panel_isa<SparseAvx512, 2>(),
+      std::make_unique<BsrPanels<SparseAvx512, kT>>(p, in), pool.size());
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -1,6 +1,6 @@
 // Low-rank W = A·B with AVX-512: two dense products, lanes over rows of B and then of A.
 //
-// Idea: 2·M·rank·(N + K) operations instead of 2·M·N·K; x·Bᵀ stays in fp32 (low_rank_panels.h).
+// Idea: 2·M·rank·(N + K) operations instead of 2·M·N·K; x·Bᵀ stays in fp32 (dense_panels.h).
 // Bottleneck: FMA units; reading A and B when there are few tokens.
 #include <cstdint>
 
@@ -11,19 +11,32 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,popcnt")
-#include "kernels/sparse/low_rank_panels.h"
+#include "kernels/sparse/dense_panels.h"
 #pragma GCC pop_options
 
 namespace pareto {
 namespace {
 
+template <DType kT, int kVectors>
+std::unique_ptr<Prepared> prepare_panels(const SparseProblem& p, std::span<const Tensor> in,
+                                         ThreadPool& pool) {
+  return std::make_unique<LowRankSparse>(
+      p, in, panel_isa<SparseAvx512, kVectors>(),
+      std::make_unique<DensePanels<SparseAvx512, kT, kVectors>>(in[kSparseA]),
+      std::make_unique<DensePanels<SparseAvx512, kT, kVectors>>(in[kSparseB]), pool.size());
+}
+
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
-  return std::make_unique<LowRankSparse>(
-      p, in, panel_isa<SparseAvx512>(),
-      std::make_unique<DensePanels<SparseAvx512, kT>>(in[kSparseA]),
-      std::make_unique<DensePanels<SparseAvx512, kT>>(in[kSparseB]), pool.size());
+  switch (panel_vectors<SparseAvx512>(p.M)) {
+    case 1:
+      return prepare_panels<kT, 1>(p, in, pool);
+    case 4:
+      return prepare_panels<kT, 4>(p, in, pool);
+    default:
+      return prepare_panels<kT, 2>(p, in, pool);
+  }
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

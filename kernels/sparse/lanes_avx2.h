@@ -41,6 +41,8 @@ struct SparseAvx2 : Avx2F32 {
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
+  /// a[0]·b + c
+  static Reg fma_broadcast(const float* a, Reg b, Reg c) { return fma(set1(*a), b, c); }
 
   /// 8 values of kT from `p`.
   template <DType kT>
@@ -50,20 +52,15 @@ struct SparseAvx2 : Avx2F32 {
     if constexpr (kT == DType::kBf16) return from_bf16_avx2(half);
     return _mm256_cvtph_ps(half);
   }
-  /// 4 values of kT from `p` to `out`.
+  /// 4 values of kT from `p`.
   template <DType kT>
-  static void widen4(const std::byte* p, float* out) {
-    if constexpr (kT == DType::kF32) {
-      _mm_storeu_ps(out, _mm_loadu_ps(reinterpret_cast<const float*>(p)));
-    } else if constexpr (kT == DType::kBf16) {
-      const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
-                       _mm_slli_epi32(_mm_cvtepu16_epi32(half), 16));
-    } else {
-      const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-      _mm_storeu_ps(out, _mm_cvtph_ps(half));
-    }
+  static __m128 quad(const std::byte* p) {
+    if constexpr (kT == DType::kF32) return _mm_loadu_ps(reinterpret_cast<const float*>(p));
+    const __m128i half = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    if constexpr (kT == DType::kF16) return _mm_cvtph_ps(half);
+    return _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(half), 16));
   }
+  static void store_quad(float* p, __m128 x) { _mm_storeu_ps(p, x); }
   /// The next values from `p` in the lanes of the mask, 0 in the others; reads 8 values.
   template <DType kT>
   static Reg expand(const std::byte* p, std::uint32_t mask) {
@@ -72,6 +69,15 @@ struct SparseAvx2 : Avx2F32 {
     const Reg moved = _mm256_permutevar8x32_ps(widen<kT>(p), rank);
     return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(rank, 31)), moved);
   }
+
+  template <typename Index>
+  static __m256i load_index(const Index* p) {
+    if constexpr (sizeof(Index) == 4) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    }
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Reg gather(const float* p, __m256i index) { return _mm256_i32gather_ps(p, index, 4); }
 
   static Reg broadcast4(const float* p) {
     return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));

@@ -27,6 +27,12 @@ struct SparseAvx512Bf16 : SparseAvx512 {
     asm("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(b), "v"(a));
     return c;
   }
+  /// The same, with one pair for all lanes, which the instruction reads itself: 26 to 21 cycles per
+  /// expanded vector at 16 tokens on Zen 4, whose separate broadcasts cost a load each.
+  static Reg fma_broadcast(const float* a, Reg b, Reg c) {
+    asm("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*a));
+    return c;
+  }
   /// The next of 32 bf16 values from `p` in the places of the mask, 0 in the others; reads 64
   /// bytes.
   static Reg expand_pairs(const std::byte* p, std::uint32_t mask) {

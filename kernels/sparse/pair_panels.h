@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/sparse/panel_tiles.h"
+#include "kernels/sparse/bitmap_panels.h"
 #include "kernels/sparse/stored_rows.h"
 
 namespace pareto {
@@ -32,48 +32,37 @@ void pack_token_pairs(const Tensor& x, std::int64_t m, std::int64_t K, std::int6
   }
 }
 
-template <typename V>
+template <typename V, int kVectors>
 PanelIsa pair_panel_isa() {
-  return {2 * V::kLanes, kStripHeights<V>, &pack_token_pairs<V>, &finish_sums<typename V::Floats>};
+  return {kVectors * V::kLanes, kStripHeights<V, kVectors>, &pack_token_pairs<V>,
+          &finish_sums<typename V::Floats>};
 }
 
 /// Per pair of columns: 32 places of each vector of rows as a mask, the nonzeros packed.
-template <typename V>
+template <typename V, int kVectors>
 struct PairBitmapSource {
   const std::uint32_t* mask;
   const std::byte* p;
   void next(typename V::Reg* w) {
-    __builtin_prefetch(p + kAheadBytes);
-    const std::uint32_t low = mask[0];
-    const std::uint32_t high = mask[1];
-    mask += 2;
-    const std::int64_t low_bytes = std::popcount(low) * 2;
-    w[0] = V::expand_pairs(p, low);
-    w[1] = V::expand_pairs(p + low_bytes, high);
-    p += low_bytes + std::popcount(high) * 2;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      // Two vectors are about a cache line of nonzeros.
+      if (v % 2 == 0) __builtin_prefetch(p + kExpandAheadBytes);
+      w[v] = V::expand_pairs(p, mask[v]);
+      p += static_cast<unsigned>(std::popcount(mask[v])) * std::size_t{2};
+    }
+    mask += kVectors;
   }
 };
 
-/// Expands 4·k4 pairs of columns; returns where the values went on.
-template <typename V>
-PairBitmapSource<V> expand_pair_columns(PairBitmapSource<V> source, std::int64_t k4, float* w) {
-  for (std::int64_t k = 0; k < 4 * k4; ++k, w += 2 * V::kLanes) {
-    typename V::Reg pair[2];
-    source.next(pair);
-    V::store(w, pair[0]);
-    V::store(w + V::kLanes, pair[1]);
-  }
-  return source;
-}
-
 /// W of format bitmap or 2to4, as a bitmap over pairs of columns.
-template <typename V>
+template <typename V, int kVectors>
 class PairBitmapPanels : public PanelWeights {
  public:
   PairBitmapPanels(const SparseProblem& problem, std::span<const Tensor> in)
       : p_(problem),
         pairs_((p_.K + 7) / 8 * 4),
-        mask_(panels() * pairs_ * 2),
+        mask_(panels() * pairs_ * kVectors),
         start_(panels() + 1),
         values_(in[kSparseValues].elements()) {
     const StoredRows rows(p_, in);
@@ -108,21 +97,21 @@ class PairBitmapPanels : public PanelWeights {
                 const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
     const std::int64_t strip_sums = x.height() * kPanel;
     std::fill_n(c, x.count() * strip_sums, 0.0F);
-    PairBitmapSource<V> source{mask_.data() + panel * pairs_ * 2,
-                               reinterpret_cast<const std::byte*>(values_.data() + start_[panel])};
+    Source source{mask_.data() + panel * pairs_ * kVectors,
+                  reinterpret_cast<const std::byte*>(values_.data() + start_[panel])};
     if (x.count() <= kFusedStrips) {
       for (std::int64_t s = 0; s < x.count(); ++s) {
-        dense_tile_of<V, 2>(x.height(), source, x.strip(s), pairs_ / 4, c + s * strip_sums);
+        dense_tile_of<V, kVectors>(x.height(), source, x.strip(s), pairs_ / 4, c + s * strip_sums);
       }
     } else {
       float* const chunk = c + x.count() * strip_sums;
       for (std::int64_t k = 0; k < pairs_; k += kChunk) {
         const std::int64_t k4 = std::min(kChunk, pairs_ - k) / 4;
-        source = expand_pair_columns(source, k4, chunk);
+        source = expand_columns<V, Source, kVectors>(source, k4, chunk);
         const auto* w = reinterpret_cast<const std::byte*>(chunk);
         for (std::int64_t s = 0; s < x.count(); ++s) {
-          dense_tile_of<V, 2>(x.height(), StreamSource<V, DType::kF32, 2>{w},
-                              x.strip(s) + k * x.height(), k4, c + s * strip_sums);
+          dense_tile_of<V, kVectors>(x.height(), StreamSource<V, DType::kF32, kVectors>{w},
+                                     x.strip(s) + k * x.height(), k4, c + s * strip_sums);
         }
       }
     }
@@ -133,7 +122,8 @@ class PairBitmapPanels : public PanelWeights {
   }
 
  private:
-  static constexpr std::int64_t kPanel = 2 * V::kLanes;
+  using Source = PairBitmapSource<V, kVectors>;
+  static constexpr std::int64_t kPanel = kVectors * V::kLanes;
   /// Up to so many strips, expanding again costs less than a detour through memory.
   static constexpr std::int64_t kFusedStrips = 2;
   static constexpr std::int64_t kChunk = 256;  ///< pairs expanded at a time: 32 KiB of 32 rows
@@ -141,7 +131,7 @@ class PairBitmapPanels : public PanelWeights {
   // codes: [pair][row][2].
   void pack(const std::vector<std::uint16_t>& codes, std::int64_t panel) {
     std::int64_t place = start_[panel];
-    for (std::int64_t i = 0; i < pairs_ * 2; ++i) {
+    for (std::int64_t i = 0; i < pairs_ * kVectors; ++i) {
       const std::uint16_t* vector = codes.data() + i * 2 * V::kLanes;
       std::uint32_t bits = 0;
       for (unsigned j = 0; j < 2 * V::kLanes; ++j) {
@@ -149,14 +139,14 @@ class PairBitmapPanels : public PanelWeights {
         bits |= 1U << j;
         values_[place++] = vector[j];
       }
-      mask_[panel * pairs_ * 2 + i] = bits;
+      mask_[panel * pairs_ * kVectors + i] = bits;
     }
     start_[panel + 1] = place;
   }
 
   SparseProblem p_;
   std::int64_t pairs_;                 ///< pairs of columns in a row, a multiple of 4
-  AlignedBuffer<std::uint32_t> mask_;  ///< [panel][pair][2]
+  AlignedBuffer<std::uint32_t> mask_;  ///< [panel][pair][kVectors]
   AlignedBuffer<std::int64_t> start_;  ///< of a panel's values
   AlignedBuffer<std::uint16_t> values_;
 };

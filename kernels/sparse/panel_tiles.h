@@ -11,16 +11,33 @@
 
 namespace pareto {
 
-/// Strip heights that tiles are made for. 12 × 2 vectors of 16 lanes leave 8 registers for W, x and
-/// masks; 6 × 2 of 8 lanes leave 4.
-template <typename V>
+/// Strip heights that tiles of kVectors vectors of rows are made for. 24 sums of 16 lanes leave 8
+/// registers for W, x and masks; 12 of 8 lanes leave 4. One vector alone: 16 tokens, beyond which
+/// the loads of x leave nothing to gain.
+template <typename V, int kVectors>
 inline constexpr auto kStripHeights = [] {
-  if constexpr (V::kMaxAccumulators >= 24) {
+  if constexpr (V::kMaxAccumulators < 24) {
+    return std::array<int, 4>{1, 2, 4, 6};
+  } else if constexpr (kVectors == 1) {
+    return std::array<int, 7>{1, 2, 4, 6, 8, 12, 16};
+  } else if constexpr (kVectors == 2) {
     return std::array<int, 6>{1, 2, 4, 6, 8, 12};
   } else {
     return std::array<int, 4>{1, 2, 4, 6};
   }
 }();
+
+/// Vectors of rows side by side for M tokens. Up to 6 tokens, four share each broadcast x; up to 16
+/// tokens, one meets all of them, so that W is expanded once; else two.
+template <typename V>
+int panel_vectors(std::int64_t M) {
+  if (V::kMaxAccumulators < 24) return 2;
+  constexpr std::int64_t kFew = 6;
+  constexpr std::int64_t kTwoVectors = 12;
+  constexpr std::int64_t kOneVector = 16;
+  if (M <= kFew) return 4;
+  return kTwoVectors < M && M <= kOneVector ? 1 : 2;
+}
 
 /// How far ahead a stream of W is prefetched, by hand: the hardware alone is too late where W comes
 /// from memory (4096², half zeros: csr, M = 1: 5.5 to 3.2 ms; bf16 bitmap 14336 × 4096, M = 16: 5.5
@@ -32,13 +49,13 @@ void pack_token_as(const std::byte* x, std::int64_t K, std::int64_t height, floa
   constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
   std::int64_t k = 0;
   for (; k + 4 <= K; k += 4) {
-    V::template widen4<kT>(x + k * kSize, out);
+    V::store_quad(out, V::template quad<kT>(x + k * kSize));
     out += 4 * height;
   }
   if (k == K) return;
   alignas(16) std::byte last[16] = {};
   for (std::int64_t i = 0; i < (K - k) * kSize; ++i) last[i] = x[k * kSize + i];
-  V::template widen4<kT>(last, out);
+  V::store_quad(out, V::template quad<kT>(last));
 }
 
 template <typename V>
@@ -67,9 +84,9 @@ void finish_sums(const SparseEpilogue& e, std::int64_t m, std::int64_t tokens, s
   }
 }
 
-template <typename V>
+template <typename V, int kVectors = 2>
 PanelIsa panel_isa() {
-  return {2 * V::kLanes, kStripHeights<V>, &pack_token<V>, &finish_sums<V>};
+  return {kVectors * V::kLanes, kStripHeights<V, kVectors>, &pack_token<V>, &finish_sums<V>};
 }
 
 /// sum += x[…][k]·w of one column; `x` points at that column of the strip's first token.
@@ -78,10 +95,14 @@ template <typename V, int kRows, int kVectors, typename Source>
                                                 typename V::Reg (&sum)[kRows][kVectors]) {
   typename V::Reg w[kVectors];
   source.next(w);
-#pragma GCC unroll 12
+#pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
+    if constexpr (kVectors == 1) {
+      sum[i][0] = V::fma_broadcast(x + i * 4, w[0], sum[i][0]);
+      continue;
+    }
     const auto a = V::set1(x[i * 4]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V::fma(a, w[v], sum[i][v]);
   }
 }
@@ -91,9 +112,9 @@ template <typename V, int kRows, int kVectors, typename Source>
 template <typename V, int kRows, int kVectors, typename Source>
 void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
   typename V::Reg sum[kRows][kVectors];
-#pragma GCC unroll 12
+#pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V::load(c + (i * kVectors + v) * V::kLanes);
   }
   for (; k4 > 0; --k4, x += 4 * kRows) {
@@ -107,9 +128,9 @@ void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
       for (int k = 0; k < 4; ++k) dense_column<V>(source, x + k, sum);
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) V::store(c + (i * kVectors + v) * V::kLanes, sum[i][v]);
   }
 }
@@ -119,7 +140,7 @@ template <typename V, DType kT, int kVectors>
 struct StreamSource {
   const std::byte* p;
   void next(typename V::Reg* w) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       __builtin_prefetch(p + kAheadBytes);
       w[v] = V::template widen<kT>(p);
@@ -132,9 +153,10 @@ template <typename V, int kVectors, typename Source, std::size_t... kIndex>
 void dense_tile_by_index(int height, Source source, const float* x, std::int64_t k4, float* c,
                          std::index_sequence<kIndex...> /*heights*/) {
   using Tile = void (*)(Source, const float*, std::int64_t, float*);
-  constexpr Tile kTiles[] = {&dense_tile<V, kStripHeights<V>[kIndex], kVectors, Source>...};
+  constexpr Tile kTiles[] = {
+      &dense_tile<V, kStripHeights<V, kVectors>[kIndex], kVectors, Source>...};
   for (std::size_t i = 0; i < sizeof...(kIndex); ++i) {
-    if (kStripHeights<V>[i] == height) kTiles[i](source, x, k4, c);
+    if (kStripHeights<V, kVectors>[i] == height) kTiles[i](source, x, k4, c);
   }
 }
 
@@ -142,7 +164,7 @@ void dense_tile_by_index(int height, Source source, const float* x, std::int64_t
 template <typename V, int kVectors, typename Source>
 void dense_tile_of(int height, Source source, const float* x, std::int64_t k4, float* c) {
   dense_tile_by_index<V, kVectors>(height, source, x, k4, c,
-                                   std::make_index_sequence<kStripHeights<V>.size()>());
+                                   std::make_index_sequence<kStripHeights<V, kVectors>.size()>());
 }
 
 }  // namespace pareto

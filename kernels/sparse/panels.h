@@ -34,7 +34,7 @@ inline AlignedBuffer<float> padded_bias(const Tensor& bias, std::int64_t padding
 
 /// The functions of one instruction set that panels of every format use.
 struct PanelIsa {
-  int panel_rows = 0;            ///< rows of W side by side: two vectors
+  int panel_rows = 0;            ///< rows of W side by side
   std::span<const int> heights;  ///< tokens of a strip, ascending
   /// x[m, 0 … K) into four columns every 4·height floats.
   void (*pack_token)(const Tensor& x, std::int64_t m, std::int64_t K, std::int64_t height,

@@ -96,7 +96,7 @@ class TwoToFourPanels : public PanelWeights {
                 const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
     for (std::int64_t s = 0; s < x.count(); ++s) {
       tile(x.height(), stream_.data() + panel * kVectors * stream_bytes_, x.strip(s), c,
-           std::make_index_sequence<kStripHeights<V>.size()>());
+           std::make_index_sequence<kStripHeights<V, kVectors>.size()>());
       isa.finish(epilogue, s * x.height(), x.tokens(s), panel * kPanel, rows, c, kPanel);
     }
   }
@@ -111,9 +111,9 @@ class TwoToFourPanels : public PanelWeights {
   void tile(int height, const std::byte* w, const float* x, float* c,
             std::index_sequence<kIndex...> /*heights*/) const {
     using Tile = void (*)(const std::byte*, std::int64_t, const float*, std::int64_t, float*);
-    constexpr Tile kTiles[] = {&two_to_four_panel<V, kT, kStripHeights<V>[kIndex]>...};
+    constexpr Tile kTiles[] = {&two_to_four_panel<V, kT, kStripHeights<V, kVectors>[kIndex]>...};
     for (std::size_t i = 0; i < sizeof...(kIndex); ++i) {
-      if (kStripHeights<V>[i] == height) kTiles[i](w, stream_bytes_, x, pairs_, c);
+      if (kStripHeights<V, kVectors>[i] == height) kTiles[i](w, stream_bytes_, x, pairs_, c);
     }
   }
 

@@ -1,5 +1,5 @@
-// Low-rank W = A·B as two dense products, (x·Bᵀ)·Aᵀ; the inner product stays in fp32. Included
-// inside V's target region after panel_tiles.h.
+// Dense matrices in panels: the factors of lowrank, and W written out where nothing is skipped.
+// Included inside V's target region after panel_tiles.h.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace pareto {
 
 /// A dense w[N, K] as [panel][k][rows].
-template <typename V, DType kT>
+template <typename V, DType kT, int kVectors>
 class DensePanels : public PanelWeights {
  public:
   explicit DensePanels(const Tensor& w)
@@ -41,15 +41,16 @@ class DensePanels : public PanelWeights {
                 const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
     for (std::int64_t s = 0; s < x.count(); ++s) {
       std::fill_n(c, x.height() * kPanel, 0.0F);
-      dense_tile_of<V, 2>(
-          x.height(), StreamSource<V, kT, 2>{values_.data() + panel * kPanel * k_padded_ * kSize},
+      dense_tile_of<V, kVectors>(
+          x.height(),
+          StreamSource<V, kT, kVectors>{values_.data() + panel * kPanel * k_padded_ * kSize},
           x.strip(s), k_padded_ / 4, c);
       isa.finish(epilogue, s * x.height(), x.tokens(s), panel * kPanel, rows, c, kPanel);
     }
   }
 
  private:
-  static constexpr int kPanel = 2 * V::kLanes;
+  static constexpr int kPanel = kVectors * V::kLanes;
   static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
 
   std::byte* panel_data(std::int64_t panel) {
