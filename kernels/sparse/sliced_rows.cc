@@ -3,18 +3,21 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/sparse/stored_rows.h"
+#include "kernels/sparse/csr_rows.h"
 
 namespace pareto {
 
-// W as CSR in fp32, rows in order, with the places where the blocks of columns begin.
-struct SlicedRows::Rows {
-  std::int64_t N = 0;
+// W in rows, with the places where the blocks of columns begin.
+struct SlicedRows::Rows : CsrRows {
   std::int64_t blocks = 0;
-  std::vector<std::int64_t> start;  ///< of row n, and the number of nonzeros
-  std::vector<std::int32_t> column;
-  std::vector<float> value;
   std::vector<std::int64_t> block_start;  ///< [n][blocks + 1]
+
+  Rows(const SparseProblem& problem, std::span<const Tensor> in, std::int64_t block)
+      : CsrRows(CsrRows::of(problem, in)),
+        blocks((problem.K + block - 1) / block),
+        block_start(static_cast<std::size_t>(N * (blocks + 1))) {
+    for (std::int64_t n = 0; n < N; ++n) mark_blocks(n, block);
+  }
 
   [[nodiscard]] std::int64_t begin(std::int64_t n, std::int64_t b) const {
     return block_start[static_cast<std::size_t>(n * (blocks + 1) + b)];
@@ -22,42 +25,10 @@ struct SlicedRows::Rows {
   [[nodiscard]] std::int64_t count(std::int64_t n, std::int64_t b) const {
     return begin(n, b + 1) - begin(n, b);
   }
-  [[nodiscard]] std::int64_t count(std::int64_t n) const {
-    return start[static_cast<std::size_t>(n) + 1] - start[static_cast<std::size_t>(n)];
-  }
 
-  static Rows of(const SparseProblem& problem, std::span<const Tensor> in, std::int64_t block);
+ private:
   void mark_blocks(std::int64_t n, std::int64_t block);
 };
-
-SlicedRows::Rows SlicedRows::Rows::of(const SparseProblem& problem, std::span<const Tensor> in,
-                                      std::int64_t block) {
-  const StoredRows stored(problem, in);
-  Rows rows;
-  rows.N = problem.N;
-  rows.blocks = (problem.K + block - 1) / block;
-  std::vector<std::int32_t> column(static_cast<std::size_t>(problem.K));
-  std::vector<float> value(column.size());
-  // Rows arrive in the order of storage: first their lengths, then their places.
-  rows.start.assign(static_cast<std::size_t>(problem.N) + 1, 0);
-  for (std::int64_t lane = 0; lane < stored.lanes(); ++lane) {
-    const StoredRow row = stored.read(lane, column.data(), value.data());
-    if (row.n >= 0) rows.start[static_cast<std::size_t>(row.n) + 1] = row.count;
-  }
-  std::partial_sum(rows.start.begin(), rows.start.end(), rows.start.begin());
-  rows.column.resize(static_cast<std::size_t>(rows.start.back()));
-  rows.value.resize(rows.column.size());
-  rows.block_start.resize(static_cast<std::size_t>(problem.N * (rows.blocks + 1)));
-  for (std::int64_t lane = 0; lane < stored.lanes(); ++lane) {
-    const StoredRow row = stored.read(lane, column.data(), value.data());
-    if (row.n < 0) continue;
-    const std::int64_t start = rows.start[static_cast<std::size_t>(row.n)];
-    std::copy_n(column.begin(), row.count, rows.column.begin() + start);
-    std::copy_n(value.begin(), row.count, rows.value.begin() + start);
-    rows.mark_blocks(row.n, block);
-  }
-  return rows;
-}
 
 void SlicedRows::Rows::mark_blocks(std::int64_t n, std::int64_t block) {
   std::int64_t at = start[static_cast<std::size_t>(n)];
@@ -73,28 +44,14 @@ void SlicedRows::Rows::mark_blocks(std::int64_t n, std::int64_t block) {
 SlicedRows::SlicedRows(const SparseProblem& problem, std::span<const Tensor> in,
                        const SlicedShape& shape, int chunks)
     : shape_(shape) {
-  const Rows rows = Rows::of(problem, in, shape.block);
+  const Rows rows(problem, in, shape.block);
   blocks_ = rows.blocks;
-  cut_chunks(rows, chunks);
+  first_row_ = rows.chunks_of_equal_work(chunks);
   first_group_ = {0};
   for (int chunk = 0; chunk < this->chunks(); ++chunk) {
     for (std::int64_t b = 0; b < blocks_; ++b) add_groups(rows, chunk, b);
   }
   fill(rows);
-}
-
-// Chunks of equal work: nonzeros, and the overhead of a row, worth about four of them.
-void SlicedRows::cut_chunks(const Rows& rows, int chunks) {
-  constexpr std::int64_t kRowWork = 4;
-  const std::int64_t work = rows.start.back() + kRowWork * rows.N;
-  std::int64_t done = 0;
-  first_row_ = {0};
-  for (std::int64_t n = 0; n < rows.N; ++n) {
-    const auto next = static_cast<std::int64_t>(first_row_.size());
-    if (next < chunks && done >= work * next / chunks) first_row_.push_back(n);
-    done += rows.count(n) + kRowWork;
-  }
-  first_row_.push_back(rows.N);
 }
 
 void SlicedRows::add_groups(const Rows& rows, int chunk, std::int64_t block) {

@@ -1,6 +1,6 @@
 // Unstructured W for kernels whose lanes run over tokens: sliced ELL per block of columns.
 //
-// W is cut into chunks of rows (one per thread) and blocks of columns, so small that the block's
+// W is cut into chunks of rows and blocks of columns, so small that the block's
 // panel of x stays in L1. Within a chunk and block, rows are sorted by their number of nonzeros and
 // grouped by `group`; a group is padded to its longest row with entries that point at a row of
 // zeros behind the panel, which therefore multiply 0 by 0. Entries of a group stand interleaved,
@@ -65,7 +65,6 @@ class SlicedRows {
 
  private:
   struct Rows;
-  void cut_chunks(const Rows& rows, int chunks);
   void add_groups(const Rows& rows, int chunk, std::int64_t block);
   void fill(const Rows& rows);
 

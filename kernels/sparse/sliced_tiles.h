@@ -8,11 +8,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <span>
 
 #include "kernels/sparse/panel_tiles.h"
 #include "kernels/sparse/sliced.h"
+#include "kernels/sparse/sliced_transposes.h"
 
 namespace pareto {
 
@@ -54,54 +54,6 @@ void sliced_block(std::span<const SlicedGroup> groups, const SlicedEntry* entrie
       for (int v = 0; v < kVectors; ++v) {
         V::store(c + std::int64_t{group.row[r]} * kTokens + v * V::kLanes, sum[r][v]);
       }
-    }
-  }
-}
-
-/// x[m, k … k + columns) to every `tokens`-th float of `out`.
-template <typename V, DType kT>
-void scatter_columns(const Tensor& x, std::int64_t at, std::int64_t columns, std::int64_t tokens,
-                     float* out) {
-  constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
-  const std::byte* p = x.data + at * kSize;
-  alignas(16) float four[4];
-  for (std::int64_t k = 0; k < columns; k += 4, p += 4 * kSize) {
-    const std::int64_t left = std::min<std::int64_t>(4, columns - k);
-    if (left == 4) {
-      V::template widen4<kT>(p, four);
-    } else {
-      alignas(16) std::byte last[16] = {};
-      std::memcpy(last, p, static_cast<std::size_t>(left * kSize));
-      V::template widen4<kT>(last, four);
-    }
-    for (std::int64_t i = 0; i < left; ++i) out[(k + i) * tokens] = four[i];
-  }
-}
-
-template <typename V>
-void scatter_token(const Tensor& x, std::int64_t at, std::int64_t columns, std::int64_t tokens,
-                   float* out) {
-  switch (x.dtype) {
-    case DType::kF32:
-      return scatter_columns<V, DType::kF32>(x, at, columns, tokens, out);
-    case DType::kBf16:
-      return scatter_columns<V, DType::kBf16>(x, at, columns, tokens, out);
-    default:
-      return scatter_columns<V, DType::kF16>(x, at, columns, tokens, out);
-  }
-}
-
-/// y[m … m + count)[n … n + rows) from c[rows][tokens]: transposed, 16 rows at a time.
-template <typename V>
-void finish_transposed(const SparseEpilogue& epilogue, std::int64_t m, std::int64_t count,
-                       std::int64_t n, std::int64_t rows, const float* c, std::int64_t tokens) {
-  constexpr std::int64_t kRows = 16;
-  float part[kRows] = {};
-  for (std::int64_t first = 0; first < rows; first += kRows) {
-    const std::int64_t here = std::min(kRows, rows - first);
-    for (std::int64_t i = 0; i < count; ++i) {
-      for (std::int64_t r = 0; r < here; ++r) part[r] = c[(first + r) * tokens + i];
-      finish_sums<V>(epilogue, m + i, 1, n + first, here, part, kRows);
     }
   }
 }
@@ -159,7 +111,7 @@ SlicedShape sliced_shape(std::int64_t M, double density) {
 
 template <typename V>
 SlicedIsa sliced_isa() {
-  return {&sliced_shape<V>, &scatter_token<V>, &multiply_sliced<V>, &finish_transposed<V>};
+  return {&sliced_shape<V>, &pack_tokens<V>, &multiply_sliced<V>, &finish_transposed<V>};
 }
 
 }  // namespace pareto
