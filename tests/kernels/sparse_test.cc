@@ -36,13 +36,16 @@ std::vector<const Variant*> runnable(const Problem& problem) {
   return found;
 }
 
-void expect_pass(const Variant& variant, const Problem& problem, bool battery) {
+void expect_pass(const Variant& variant, const Problem& problem, bool battery,
+                 const std::string& distribution = "normal") {
   ThreadPool pool(2);
   CheckOptions options;
   options.battery = battery;
   options.mutants = false;  // tests/reference/sparse_test.cc has them
   options.pool_sizes = battery ? std::vector<int>{1, 3} : std::vector<int>{};
-  if (!battery) options.own.push_back(own_input(problem, Draw{}));
+  Draw draw;
+  draw.distribution = distribution;
+  if (!battery) options.own.push_back(own_input(problem, draw));
   const CheckReport report = check_variant(variant, problem, pool, options);
   EXPECT_EQ(report.status, CheckStatus::kPass)
       << full_name(variant) << " " << problem.text() << ": " << report.message;
@@ -65,6 +68,26 @@ TEST_P(SparseVariants, PassOnLargerProblems) {
                               "M=150 N=260 K=700 dtype=fp16 bias=present activation=silu"}) {
     const Problem problem = make("sparsity=0.5 format=" + GetParam() + " " + options);
     for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
+  }
+}
+
+// Indices of 16 bits end at 65535; one more column, or a place behind the last, needs 32.
+TEST_P(SparseVariants, PassAtTheLimitOfShortIndices) {
+  if (GetParam() == "lowrank") GTEST_SKIP() << "has no indices";
+  for (const char* options : {"M=1 N=19 K=65535", "M=2 N=19 K=65536", "M=1 N=19 K=65537"}) {
+    const Problem problem = make("sparsity=0.5 format=" + GetParam() + " " + options);
+    for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
+  }
+}
+
+// Rows of very different length: some are cut, slices differ, threads share the nonzeros.
+TEST_P(SparseVariants, PassOnUnevenRows) {
+  if (GetParam() == "lowrank" || GetParam() == "2to4") GTEST_SKIP() << "has no uneven rows";
+  for (const char* options : {"M=1 N=500 K=3000", "M=3 N=500 K=3000", "M=40 N=300 K=900"}) {
+    const Problem problem = make("sparsity=0.95 format=" + GetParam() + " " + options);
+    for (const Variant* variant : runnable(problem)) {
+      expect_pass(*variant, problem, false, "scaled");
+    }
   }
 }
 
