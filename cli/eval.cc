@@ -145,10 +145,10 @@ json evaluate_variant(const Input& input, const Variant& unopened, const EvalOpt
   {
     const AffinityScope affinity(threads, variant.own_threads);
     CallBuffers buffers(variant, input.problem, input.operands, Layout::kGuardAfter);
-    const auto prepared = variant.prepare(input.problem, buffers.persistent(), pool);
+    const auto prepared = buffers.prepare(variant, input.problem, pool);
     buffers.seal();
     buffers.poison_outputs();
-    prepared->run({buffers.in(), buffers.out(), pool});
+    buffers.run(*prepared, pool);
     outputs = buffers.copy_outputs();
   }
   json result = verdict_of(input, variant, outputs, options.seed);

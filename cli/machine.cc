@@ -10,6 +10,8 @@
 
 #include "cli/verbs.h"
 #include "harness/ceilings.h"
+#include "harness/device.h"
+#include "harness/runner.h"
 
 namespace pareto {
 namespace {
@@ -54,10 +56,23 @@ void print_machine(const Machine& machine) {
   if (!machine.gpu_driver.empty()) line("driver", machine.gpu_driver);
 }
 
+void print_device(const DeviceInfo& device) {
+  if (!device.reason.empty()) {
+    fmt::print("{:<12} {}\n", "CUDA", device.reason);
+    return;
+  }
+  fmt::print("{:<12} {} ({}), capability {}.{}, {} SMs, L2 {}, {}\n", "CUDA", device.name,
+             device.uuid, device.capability / 10, device.capability % 10, device.multiprocessors,
+             in_bytes(device.l2_bytes), in_bytes(device.memory_bytes));
+  fmt::print("{:<12} at most {:.2f} GHz, {:.0f} W, ECC {}\n", "", 1e-9 * device.sm_clock_hz,
+             device.power_limit_w, device.ecc);
+}
+
 void print_ceilings(const Ceilings& ceilings) {
   fmt::print("{:<22} {:>7} {:>12} {:<9} {:>12}\n", "ceiling", "threads", "rate", "", "instr/clock");
   for (const auto& [name, by_threads] : ceilings.all()) {
-    const bool is_bytes = name.rfind("read_", 0) == 0 || name.rfind("copy_", 0) == 0;
+    const bool is_bytes =
+        name.find("read_") != std::string::npos || name.find("copy_") != std::string::npos;
     const bool is_integer = name.find("int8") != std::string::npos;
     const std::string_view unit = is_bytes ? "GB/s" : is_integer ? "GOP/s" : "GFLOP/s";
     for (const auto& [threads, ceiling] : by_threads) {
@@ -70,9 +85,10 @@ void print_ceilings(const Ceilings& ceilings) {
 
 void show_machine(const MachineVerb& verb) {
   const bool measure = verb.measure || verb.quick;
-  const Ceilings ceilings = measure ? measure_ceilings(verb.quick) : cached_ceilings();
+  const Ceilings ceilings = measure ? measure_ceilings_isolated(verb.quick) : cached_ceilings();
   if (verb.as_json) {
     const nlohmann::json json = {{"machine", this_machine().to_json()},
+                                 {"device", device_info().to_json()},
                                  {"available_memory_bytes", available_memory_bytes()},
                                  {"core_clock_hz", core_clock_hz()},
                                  {"ceilings", ceilings.to_json()},
@@ -81,6 +97,7 @@ void show_machine(const MachineVerb& verb) {
     return;
   }
   print_machine(this_machine());
+  print_device(device_info());
   if (ceilings.empty()) {
     fmt::print("\nceilings: not measured yet: pareto machine --measure\n");
     return;

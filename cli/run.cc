@@ -8,6 +8,7 @@
 #include "cli/experiment_options.h"
 #include "cli/progress_line.h"
 #include "cli/verbs.h"
+#include "harness/device.h"
 #include "harness/errors.h"
 #include "harness/machine.h"
 #include "harness/provenance.h"
@@ -37,6 +38,7 @@ void run(const ExperimentOptions& options, int& exit_code) {
   run_options.folder = planned.folder;
   run_options.energy = options.energy;
   run_options.provenance = {{"machine", this_machine().to_json().dump()},
+                            {"device", device_info().to_json().dump()},
                             {"build", build_provenance().dump()},
                             {"run", run_provenance().dump()},
                             {"experiment", planned.experiment.text}};

@@ -45,7 +45,7 @@ string(SHA256 reference_id "${reference_identity}")
 string(SUBSTRING ${reference_id} 0 16 reference_id)
 
 # Names of the CUDA variants, one a source file, so that a CPU-only program can still list them.
-file(GLOB cuda_sources RELATIVE ${SOURCE_DIR}/kernels ${SOURCE_DIR}/kernels/*/cuda_*.cu)
+file(GLOB cuda_sources RELATIVE ${SOURCE_DIR}/kernels ${SOURCE_DIR}/kernels/*/*.cu)
 list(TRANSFORM cuda_sources REPLACE "\\.cu$" "")
 list(JOIN cuda_sources " " cuda_variants)
 
@@ -69,7 +69,7 @@ inline constexpr std::string_view kCuda = "@CUDA@";
 inline constexpr std::string_view kBuildId = "@build_id@";
 /// 16 hex digits over the references' sources, the compiler and its flags.
 inline constexpr std::string_view kReferenceId = "@reference_id@";
-/// Every kernels/<op>/cuda_*.cu as "<op>/cuda_<name>", separated by spaces, built or not.
+/// Every kernels/<op>/<name>.cu as "<op>/<name>", separated by spaces, built or not.
 inline constexpr std::string_view kCudaVariants = "@cuda_variants@";
 }  // namespace pareto::build_info
 ]] text @ONLY)

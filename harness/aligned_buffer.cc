@@ -57,13 +57,13 @@ std::byte* allocate_counted(std::size_t bytes) {
     throw MachineError(fmt::format("cannot allocate {} bytes ({} are held already): {}", bytes,
                                    counted_bytes(), std::strerror(ENOMEM)));
   }
-  counted.fetch_add(bytes, std::memory_order_relaxed);
+  count_allocated(bytes);
   return data;
 }
 
 void free_counted(std::byte* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
-  counted.fetch_sub(bytes, std::memory_order_relaxed);
+  count_freed(bytes);
   if (is_mapped(bytes)) {
     munmap(data, padded(bytes, kHugePage));
   } else {
@@ -72,5 +72,13 @@ void free_counted(std::byte* data, std::size_t bytes) noexcept {
 }
 
 std::size_t counted_bytes() { return counted.load(std::memory_order_relaxed); }
+
+void count_allocated(std::size_t bytes) noexcept {
+  counted.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void count_freed(std::size_t bytes) noexcept {
+  counted.fetch_sub(bytes, std::memory_order_relaxed);
+}
 
 }  // namespace pareto

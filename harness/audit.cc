@@ -15,27 +15,6 @@
 namespace pareto {
 namespace {
 
-// Enough that a writer who is still busy is caught, few enough to be read within a microsecond or
-// two of the timer's end.
-constexpr std::int64_t kSampledElements = 128;
-
-/// Raw bits of elements spread evenly over every output, the last element of each included.
-std::vector<std::uint64_t> sample_of(std::span<const Tensor> outputs) {
-  std::vector<std::uint64_t> bits;
-  bits.reserve(outputs.size() * kSampledElements);
-  for (const Tensor& output : outputs) {
-    const std::int64_t count = std::min(output.elements(), kSampledElements);
-    const std::size_t width = size_of(output.dtype);
-    for (std::int64_t i = 1; i <= count; ++i) {
-      const auto element = static_cast<std::size_t>(output.elements() * i / count - 1);
-      std::uint64_t value = 0;
-      std::memcpy(&value, output.data + element * width, width);
-      bits.push_back(value);
-    }
-  }
-  return bits;
-}
-
 bool same_bytes(const Tensor& a, const Tensor& b) {
   return a.bytes() == 0 || std::memcmp(a.data, b.data, a.bytes()) == 0;
 }
@@ -89,10 +68,7 @@ void Audit::poison(CallBuffers& buffers, int content) {
   if (poisoned_++ % 2 == 0 || count < 2) return;
   // Who computes only where it sees poison must be found out, too.
   const Outputs& stale = verified_[static_cast<std::size_t>((content + 1) % count)].outputs;
-  for (std::size_t i = 0; i < stale.size(); ++i) {
-    const Tensor& from = stale[i].view();
-    if (from.bytes() > 0) std::memcpy(buffers.out()[i].data, from.data, from.bytes());
-  }
+  buffers.fill_outputs(stale);
 }
 
 void Audit::call_begins() {
@@ -103,7 +79,7 @@ void Audit::call_begins() {
 }
 
 void Audit::call_ended(const CallBuffers& buffers) {
-  sample_ = sample_of(buffers.out());
+  sample_ = buffers.output_sample();
   if (!options_.own_threads) {
     const ProcessorWatch::Use use = processors_.since();
     hidden_s_ += std::max(0.0, use.hidden_s);
@@ -115,20 +91,21 @@ void Audit::call_ended(const CallBuffers& buffers) {
 }
 
 std::string Audit::written_late(const CallBuffers& buffers) const {
-  const std::vector<std::uint64_t> now = sample_of(buffers.out());
+  const std::vector<std::uint64_t> now = buffers.output_sample();
   const auto late = static_cast<std::int64_t>(now.size()) -
                     std::inner_product(now.begin(), now.end(), sample_.begin(), std::int64_t{0},
                                        std::plus<>(), std::equal_to<>());
   if (late == 0) return "";
   return fmt::format(
-      "late: work deferred past the timer: {} of {} sampled output elements changed after run had "
+      "late: work deferred past the timer: {} of {} samples of the outputs changed after run had "
       "returned",
       late, now.size());
 }
 
 std::string Audit::compare_outputs(const CallBuffers& buffers, int content) const {
   const Verified& verified = verified_.at(static_cast<std::size_t>(content));
-  const std::span<const Tensor> got = buffers.out();
+  const Outputs outputs = buffers.copy_outputs();
+  const std::vector<Tensor> got = views_of(outputs);
   for (std::size_t i = 0; i < got.size(); ++i) {
     std::int64_t first = -1;
     const std::int64_t unwritten = count_poison(got[i], &first);

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "harness/device.h"
+#include "harness/device_ceilings.h"
 #include "harness/errors.h"
 #include "harness/machine.h"
 
@@ -44,6 +46,9 @@ double Ceilings::bandwidth(std::string_view level, int threads) const {
 
 std::string Ceilings::level_of(const RooflineQuery& query) const {
   if (!query.warm) return "dram";
+  if (is_device_ceiling(query.unit)) {
+    return query.footprint() <= static_cast<double>(device_info().l2_bytes) ? "l2" : "dram";
+  }
   for (const int level : {1, 2, 3}) {
     const std::string name = fmt::format("l{}", level);
     const auto capacity = static_cast<double>(this_machine().cache_bytes(level, query.threads));
@@ -54,6 +59,7 @@ std::string Ceilings::level_of(const RooflineQuery& query) const {
 
 double Ceilings::memory_s(const RooflineQuery& query) const {
   const std::string level = level_of(query);
+  if (is_device_ceiling(query.unit)) return query.bytes / get("cuda_read_" + level, 1);
   const double seconds = query.bytes / bandwidth(level, query.threads);
   if (!query.warm || level != "dram" || this_machine().caches.empty()) return seconds;
   const int last = this_machine().caches.back().level;

@@ -9,6 +9,9 @@
 //   amx_int8 amx_bf16, and amx_int8_l1 amx_bf16_l1 with two tile loads from L1 per two products
 //   read_l1 read_l2 read_l3 read_dram, and each with _8streams: eight addresses at once
 //   copy_dram        non-temporal stores; bytes read plus bytes written
+//   cuda_read_dram cuda_read_l2 cuda_copy_dram     memory of the GPU; these have no thread count
+//   cuda_fma_fp32    FMA of the GPU outside its tensor cores
+//   cuda_tensor_tf32 _bf16 _fp16 _int8 _fp8        tensor cores, through cuBLASLt
 #pragma once
 
 #include <cstdint>
@@ -51,7 +54,8 @@ class Ceilings {
   /// that fit no level may still find as much of themselves in the last one as that holds. NaN if
   /// the unit is not known.
   [[nodiscard]] double attainable_s(const RooflineQuery& query) const;
-  /// Name of the level that `attainable_s` uses: "l1", "l2", "l3" or "dram".
+  /// Name of the level that `attainable_s` uses: "l1", "l2", "l3" or "dram"; of a GPU's unit "l2"
+  /// or "dram" of the GPU.
   [[nodiscard]] std::string level_of(const RooflineQuery& query) const;
 
   [[nodiscard]] bool empty() const { return by_name_.empty(); }
@@ -74,7 +78,8 @@ std::vector<int> default_thread_counts();
 /// Names that can be measured on this machine.
 std::vector<std::string> measurable_ceilings();
 
-/// Measures everything for the default thread counts: at most 10 s (quick: 2 s). The best of a few
+/// Measures everything for the default thread counts: at most 10 s (quick: 2 s), and as long again
+/// for a GPU. The best of a few
 /// repeats, since whatever else runs here can only slow a probe down. Pins the calling thread
 /// meanwhile. The result goes to the cache, too.
 Ceilings measure_ceilings(bool quick);

@@ -13,6 +13,7 @@
 #include "harness/ceiling_probes.h"
 #include "harness/ceilings.h"
 #include "harness/clock.h"
+#include "harness/device_ceilings.h"
 #include "harness/machine.h"
 #include "harness/thread_pool.h"
 
@@ -215,11 +216,9 @@ void measure_team(int threads, std::span<const std::string> names, double budget
                   Ceilings& ceilings) {
   const double start_s = now_s();
   std::vector<Task> wanted = tasks(threads);
-  if (!names.empty()) {
-    std::erase_if(wanted, [names](const Task& task) {
-      return std::find(names.begin(), names.end(), task.name) == names.end();
-    });
-  }
+  std::erase_if(wanted, [names](const Task& task) {
+    return std::find(names.begin(), names.end(), task.name) == names.end();
+  });
   std::int64_t bytes = 0;
   for (const Task& task : wanted) bytes = std::max(bytes, task.bytes);
   Team team(threads, bytes);
@@ -259,6 +258,7 @@ std::vector<int> default_thread_counts() {
 std::vector<std::string> measurable_ceilings() {
   std::vector<std::string> names;
   for (const Task& task : tasks(1)) names.push_back(task.name);
+  for (const std::string& name : device_ceiling_names()) names.push_back(name);
   return names;
 }
 
@@ -272,8 +272,20 @@ Ceilings measure_ceilings(bool quick) {
 Ceilings measure_ceilings(std::span<const std::string> names, std::span<const int> thread_counts,
                           double budget_s) {
   Ceilings ceilings;
-  for (const int threads : thread_counts) {
-    measure_team(threads, names, budget_s / static_cast<double>(thread_counts.size()), ceilings);
+  std::vector<std::string> of_device;
+  std::vector<std::string> of_host;
+  for (const std::string& name :
+       names.empty() ? measurable_ceilings() : std::vector(names.begin(), names.end())) {
+    (is_device_ceiling(name) ? of_device : of_host).push_back(name);
+  }
+  if (!of_host.empty()) {
+    for (const int threads : thread_counts) {
+      measure_team(threads, of_host, budget_s / static_cast<double>(thread_counts.size()),
+                   ceilings);
+    }
+  }
+  for (const auto& [name, rate] : measure_device_ceilings(of_device, budget_s)) {
+    ceilings.set(name, 1, {.rate = rate});
   }
   return ceilings;
 }

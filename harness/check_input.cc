@@ -92,7 +92,8 @@ class InputRun {
                                     input_.problem.text(), pool_.size(), name_of(layout)));
       const ThreadWatch watch;
       run_layout(layout);
-      if (!variant_.own_threads) findings_.add("threads", watch.still_running());
+      if (!variant_.own_threads && variant_.needs_cuda == 0)
+        findings_.add("threads", watch.still_running());
       if (findings_.any()) {
         outcome_.message += fmt::format(" [{} threads, {}]", pool_.size(), name_of(layout));
         return;
@@ -105,8 +106,7 @@ class InputRun {
   void run_layout(Layout layout) {
     CallBuffers buffers(variant_, input_.problem, input_.operands, layout);
     const std::uint32_t modes = fp_modes();
-    const std::unique_ptr<Prepared> prepared =
-        variant_.prepare(input_.problem, buffers.persistent(), pool_);
+    const std::unique_ptr<Prepared> prepared = buffers.prepare(variant_, input_.problem, pool_);
     findings_.add("fp environment", restore_fp_modes(pool_, modes));
     findings_.add_named(buffers.damage());
     buffers.seal();
@@ -126,7 +126,7 @@ class InputRun {
   Outputs call(Prepared& prepared, CallBuffers& buffers) {
     const std::uint32_t modes = fp_modes();
     const std::size_t allocated = counted_bytes();
-    prepared.run({buffers.in(), buffers.out(), pool_});
+    buffers.run(prepared, pool_);
     Outputs outputs = buffers.copy_outputs();
     findings_.add("fp environment", restore_fp_modes(pool_, modes));
     if (counted_bytes() != allocated) {

@@ -214,6 +214,15 @@ void report_faults_to(int fd) {
   }
 }
 
+void end_as_crashed(const std::string& text) noexcept {
+  const int fd = fault_fd.load();
+  if (fd < 0 || fault_reported.test_and_set()) return;
+  write_all(fd, &kFaultTag, 1);
+  write_text(fd, fault_context.data());
+  write_text(fd, text.c_str());
+  _exit(kFaultStatus);
+}
+
 void set_fault_context(const std::string& context) {
   const std::size_t length = std::min(context.size(), fault_context.size() - 1);
   std::memcpy(fault_context.data(), context.data(), length);

@@ -34,6 +34,10 @@ ChildResult run_isolated(const std::function<std::string()>& body, double timeou
 /// exit status 4; the line names the operand whose guard was touched. run_isolated installs it.
 void report_faults_to(int fd);
 
+/// For failures that leave this process unusable without a signal (a device that is lost): in a
+/// child of run_isolated, reports `text` like a fault and ends the process; elsewhere returns.
+void end_as_crashed(const std::string& text) noexcept;
+
 /// What the process is about to do ("input exact, 2 threads"): put before the line of a fault.
 void set_fault_context(const std::string& context);
 

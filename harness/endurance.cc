@@ -103,8 +103,7 @@ std::string check_endurance(const Variant& variant, const InputCase& input, Thre
   const Arithmetic arithmetic = arithmetic_of(variant, input.problem);
   std::vector<Round> rounds = rounds_of(input, arithmetic, pool.size());
   CallBuffers buffers(variant, input.problem, input.operands, Layout::kTimed);
-  const std::unique_ptr<Prepared> prepared =
-      variant.prepare(input.problem, buffers.persistent(), pool);
+  const std::unique_ptr<Prepared> prepared = buffers.prepare(variant, input.problem, pool);
   const int count = static_cast<int>(rounds.size());
   const auto deadline = Clock::now() + kTime;
   for (int number = 1; number <= kCalls; ++number) {
@@ -112,7 +111,7 @@ std::string check_endurance(const Variant& variant, const InputCase& input, Thre
     Round& round = rounds[static_cast<std::size_t>((number - 1) % count)];
     buffers.load_transient(round.operands);
     if ((number - 1) / count % 2 == 0) buffers.poison_outputs();
-    prepared->run({buffers.in(), buffers.out(), pool});
+    buffers.run(*prepared, pool);
     Outputs got = buffers.copy_outputs();
     const bool first = round.first.empty();
     if (!first && arithmetic.deterministic && same_bits(round.first, got)) continue;

@@ -9,6 +9,8 @@
 
 #include "harness/columns.h"
 #include "harness/contents.h"
+#include "harness/device.h"
+#include "harness/device_ceilings.h"
 #include "harness/energy.h"
 #include "harness/errors.h"
 #include "harness/machine.h"
@@ -79,6 +81,7 @@ class NamedSubject : public Subject {
   }
   double sample(std::int64_t batch) override { return call_.sample(batch); }
   void end_visit() override { call_.end_visit(); }
+  [[nodiscard]] double shortest_sample_s() const override { return call_.shortest_sample_s(); }
 
  private:
   MeasuredCall& call_;
@@ -218,7 +221,10 @@ class Session {
     row["visits_s"] = number(series.visits_s);
     row["stop_reason"] = series.stop_reason;
     row["unstable"] = series.unstable;
-    row["core_clock_hz"] = number(series.core_clock_hz);
+    const CallTimer& timer = member.call->timer();
+    const bool own_clock = std::isfinite(timer.clock_hz());
+    row["core_clock_hz"] = number(own_clock ? timer.clock_hz() : series.core_clock_hz);
+    row["throttled"] = timer.throttled();
     SampleSet& samples = member.record.samples;
     samples.seconds = series.seconds_per_call;
     samples.block = series.block;
@@ -301,8 +307,9 @@ class Session {
   // This case's compute unit and all read bandwidths, measured now.
   static Ceilings ceilings_of(const Member& member) {
     std::vector<std::string> names = {member.subject->variant->unit};
+    const std::string read = is_device_ceiling(names[0]) ? "cuda_read_" : "read_";
     for (const std::string& name : measurable_ceilings()) {
-      if (name.starts_with("read_")) names.push_back(name);
+      if (name.starts_with(read)) names.push_back(name);
     }
     const std::vector<int> threads = {member.subject->threads};
     return measure_ceilings(names, threads, kProbeAgainS);
@@ -321,7 +328,10 @@ class Session {
     MeasuredCall& call = *member.call;
     const std::int64_t batch = member.record.row["calls_per_sample"];
     call.begin_visit();
-    const EnergyReading reading = measure_energy([&] { call.sample(batch); }, batch);
+    const bool on_device = member.subject->variant->needs_cuda > 0;
+    const OpenedCounter counter = on_device ? open_nvml(device_info().uuid) : open_rapl();
+    const EnergyReading reading = measure_energy(
+        counter, [&] { call.sample(batch); }, batch);
     call.end_visit();
     member.record.row["energy_j"] = number(reading.joules_per_call);
     member.record.row["energy_idle_w"] = number(reading.idle_watts);

@@ -14,6 +14,7 @@
 
 #include "harness/errors.h"
 #include "harness/hash.h"
+#include "harness/poison.h"
 
 namespace pareto {
 namespace {
@@ -22,6 +23,9 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kTimedCanary = 4 * kLine;
 constexpr std::byte kCanary{0xC5};
+// Enough that a writer who is still busy is caught, few enough to be read within a microsecond or
+// two. The last element is among them.
+constexpr std::int64_t kSampledElements = 128;
 
 std::size_t page_bytes() {
   static const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
@@ -222,6 +226,12 @@ void GuardedBuffer::fill(const Tensor& source) {
   if (view_.bytes() > 0) std::memcpy(view_.data, source.data, view_.bytes());
 }
 
+void GuardedBuffer::read(const Tensor& into) const {
+  if (view_.bytes() > 0) std::memcpy(into.data, view_.data, view_.bytes());
+}
+
+void GuardedBuffer::poison() { pareto::poison(view_); }
+
 void GuardedBuffer::allow(Access access) {
   if (region_ < 0 || open_bytes_ == 0) return;
   const int protection = access == Access::kNone   ? PROT_NONE
@@ -245,6 +255,17 @@ std::string GuardedBuffer::damage() const {
 
 std::uint64_t GuardedBuffer::content_hash() const {
   return hash_bytes({view_.data, view_.bytes()});
+}
+
+void GuardedBuffer::append_sample(std::vector<std::uint64_t>& bits) const {
+  const std::int64_t count = std::min(view_.elements(), kSampledElements);
+  const std::size_t width = size_of(view_.dtype);
+  for (std::int64_t i = 1; i <= count; ++i) {
+    const auto element = static_cast<std::size_t>(view_.elements() * i / count - 1);
+    std::uint64_t value = 0;
+    std::memcpy(&value, view_.data + element * width, width);
+    bits.push_back(value);
+  }
 }
 
 void describe_fault(const void* address, bool write, char* text, std::size_t size) noexcept {

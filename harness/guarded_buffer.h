@@ -4,23 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
-#include "harness/tensor.h"
+#include "harness/tensor_memory.h"
 
 namespace pareto {
 
-/// Where the bytes of a buffer lie. Every layout promises alignment to the element only.
-enum class Layout : std::uint8_t {
-  kGuardBefore,  ///< the first byte follows an inaccessible page
-  kGuardAfter,   ///< the last byte precedes an inaccessible page
-  kTimed,        ///< canaries on both sides, 64-byte aligned, huge pages from 2 MiB on; no guards
-};
-
-enum class Access : std::uint8_t { kNone, kRead, kReadWrite };
-
 /// Owns one tensor's memory. An absent tensor (rank 0) needs none. Throws MachineError when memory
 /// is exhausted.
-class GuardedBuffer {
+class GuardedBuffer : public TensorMemory {
  public:
   GuardedBuffer() = default;
   /// `label` names it in messages and in faults: "operand w (slot 1)".
@@ -29,19 +21,18 @@ class GuardedBuffer {
   GuardedBuffer& operator=(GuardedBuffer&& other) noexcept;
   GuardedBuffer(const GuardedBuffer&) = delete;
   GuardedBuffer& operator=(const GuardedBuffer&) = delete;
-  ~GuardedBuffer();
+  ~GuardedBuffer() override;
 
-  [[nodiscard]] const Tensor& view() const { return view_; }
-  [[nodiscard]] const std::string& label() const { return label_; }
-  /// Copies `source` (same dtype and shape) into the buffer, which must be writable.
-  void fill(const Tensor& source);
-  /// A forbidden access faults, and the fault is described by name (describe_fault). Guarded
-  /// layouts only: protection works on whole pages.
-  void allow(Access access);
-  /// "" or "4 bytes before output y (output 0) were overwritten".
-  [[nodiscard]] std::string damage() const;
-  /// Hash of the tensor's bytes.
-  [[nodiscard]] std::uint64_t content_hash() const;
+  [[nodiscard]] const Tensor& view() const override { return view_; }
+  [[nodiscard]] const std::string& label() const override { return label_; }
+  void fill(const Tensor& source) override;
+  void read(const Tensor& into) const override;
+  void poison() override;
+  /// What a fault says comes from describe_fault.
+  void allow(Access access) override;
+  [[nodiscard]] std::string damage() const override;
+  [[nodiscard]] std::uint64_t content_hash() const override;
+  void append_sample(std::vector<std::uint64_t>& bits) const override;
 
  private:
   void allocate_guarded(Layout layout);

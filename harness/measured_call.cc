@@ -8,6 +8,7 @@
 
 #include "harness/affinity.h"
 #include "harness/clock.h"
+#include "harness/device.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 
@@ -29,7 +30,12 @@ constexpr double kProbeNoiseS = 3e-6;
 AuditOptions audit_options(const Case& subject, const Arithmetic& arithmetic) {
   return {.seed = subject.source.seed,
           .deterministic = arithmetic.deterministic,
-          .own_threads = subject.variant->own_threads};
+          // A device's driver has threads of its own, too.
+          .own_threads = subject.variant->own_threads || subject.variant->needs_cuda > 0};
+}
+
+std::int64_t last_level_bytes(const Variant& variant) {
+  return variant.needs_cuda > 0 ? device_info().l2_bytes : this_machine().last_level_bytes();
 }
 
 // Flips signs of floating-point elements in place: other values of the same size and kind.
@@ -54,22 +60,19 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
       contents_(contents),
       pool_(pool),
       cold_(subject.cache == "cold"),
+      timer_(variant_.needs_cuda > 0 ? device_timer() : host_timer()),
       audit_(full_name(*subject.variant),
              audit_options(subject, arithmetic_of(*subject.variant, subject.problem))) {
   add_set(0);
   const std::size_t set_bytes = std::max<std::size_t>(
       1, sets_[0].buffers->bytes() + std::max(packed_bytes(), allocated_bytes_));
   if (cold_) {
-    const double wanted = kColdCaches * static_cast<double>(this_machine().last_level_bytes());
+    const double wanted = kColdCaches * static_cast<double>(last_level_bytes(variant_));
     const auto count = static_cast<std::size_t>(wanted / static_cast<double>(set_bytes)) + 2;
     for (std::size_t i = 1; i < std::min(count, kMostSets); ++i) {
       add_set(static_cast<int>(i) % contents_.count());
     }
   }
-  for (const Tensor& out : sets_[0].buffers->out()) {
-    scratch_.emplace_back(out.dtype, out.shape);
-  }
-  scratch_views_ = views_of(scratch_);
   verify_contents();
 }
 
@@ -82,7 +85,7 @@ void MeasuredCall::add_set(int content) {
                                               Layout::kTimed);
   const std::size_t before = counted_bytes();
   const double start = now_s();
-  set.prepared = variant_.prepare(case_.problem, set.buffers->persistent(), pool_);
+  set.prepared = set.buffers->prepare(variant_, case_.problem, pool_);
   if (sets_.empty()) {
     prepare_s_ = now_s() - start;
     allocated_bytes_ = counted_bytes() - before;
@@ -101,19 +104,16 @@ void MeasuredCall::verify_contents() {
     if (variant_.own_threads) pin_library_threads(this_machine().pinning(pool_.size()));
     const Expected& expected = contents_.expected(content);
     std::vector<Bounds> bounds = bounds_of(expected, arithmetic);
-    const Verdict verdict = verify(expected, bounds, set.buffers->out());
+    Outputs outputs = set.buffers->copy_outputs();
+    const Verdict verdict = verify(expected, bounds, views_of(outputs));
     if (content == 0) {
       verdict_ = verdict;
-      agreement_ = agreement_of(contents_, set.buffers->out());
+      agreement_ = agreement_of(contents_, views_of(outputs));
     }
     if (!verdict.pass) fail(fmt::format("{}: {}", verdict.check, verdict.message));
-    audit_.set_verified(content, set.buffers->copy_outputs(), expected, std::move(bounds));
+    audit_.set_verified(content, std::move(outputs), expected, std::move(bounds));
   }
   set.buffers->load_transient(contents_.operands(0));
-}
-
-void MeasuredCall::call(Set& set, std::span<const Tensor> out) {
-  set.prepared->run({set.buffers->in(), out, pool_});
 }
 
 void MeasuredCall::begin_visit() {
@@ -133,7 +133,7 @@ void MeasuredCall::begin_warm_visit() {
   set.buffers->load_transient(contents_.operands(set.content));
   if (auditing_) {
     audit_.poison(*set.buffers, set.content);
-    call(set, scratch_views_);
+    set.buffers->run(*set.prepared, pool_, set.buffers->scratch());
   } else {
     call(set);
   }
@@ -152,29 +152,51 @@ void MeasuredCall::begin_cold_visit() {
 
 double MeasuredCall::sample(std::int64_t batch) {
   last_batch_ = batch;
-  if (auditing_) audit_.call_begins();
-  std::size_t index = next_set_;
-  const std::size_t count = sets_.size();
-  Set* last = nullptr;
-  const double start = now_s();
-  for (std::int64_t i = 0; i < batch; ++i) {
-    last = &sets_[index];
-    last->prepared->run({last->buffers->in(), last->buffers->out(), pool_});
-    if (++index == count) index = 0;
+  // Outputs that a recorded call has touched were written by work that the recording will not time.
+  std::vector<std::uint64_t> untouched;
+  const std::size_t final = (next_set_ + static_cast<std::size_t>(batch) - 1) % sets_.size();
+  if (auditing_ && sets_[final].buffers->on_device()) {
+    untouched = sets_[final].buffers->output_sample();
   }
-  const double seconds = now_s() - start;
-  next_set_ = index;
+  if (auditing_) audit_.call_begins();
+  Set* last = nullptr;
+  const double seconds = timer_->time(
+      [this, batch, &last] {
+        std::size_t index = next_set_;
+        const std::size_t count = sets_.size();
+        for (std::int64_t i = 0; i < batch; ++i) {
+          last = &sets_[index];
+          last->prepared->run({last->buffers->in(), last->buffers->out(), pool_});
+          if (++index == count) index = 0;
+        }
+        next_set_ = index;
+      },
+      [&] { must_be_untouched(*last, untouched); });
   if (auditing_) {
     audit_.call_ended(*last->buffers);
     audited_ = last;
     auditing_ = false;
   }
+  fail(timer_->failure());
   return seconds;
+}
+
+void MeasuredCall::must_be_untouched(const Set& set, const std::vector<std::uint64_t>& before) {
+  if (before.empty() || set.buffers->output_sample() == before) return;
+  fail("late: outputs were written while the call was being recorded: work outside of the stream");
 }
 
 void MeasuredCall::end_visit() {
   if (audited_ != nullptr) fail(audit_.compare(*audited_->buffers, audited_->content));
   audited_ = nullptr;
+}
+
+double MeasuredCall::timed_call(Set& set) {
+  return timer_->time(
+      [&] {
+        set.prepared->run({set.buffers->in(), set.buffers->out(), pool_});
+      },
+      [] {});
 }
 
 double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
@@ -195,9 +217,7 @@ double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
       // Loaded before the repetition, too: caches and a library's sleeping threads are alike then.
       set.buffers->load_transient(changed);
       pool_.run([](int, int) {});  // members may have gone to sleep meanwhile
-      const double start = now_s();
-      call(set);
-      *best = std::min(*best, now_s() - start);
+      *best = std::min(*best, timed_call(set));
     }
   }
   set.buffers->load_transient(contents_.operands(0));

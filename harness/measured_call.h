@@ -9,6 +9,7 @@
 
 #include "harness/audit.h"
 #include "harness/call_buffers.h"
+#include "harness/call_timer.h"
 #include "harness/case.h"
 #include "harness/contents.h"
 #include "harness/sampler.h"
@@ -17,7 +18,8 @@
 namespace pareto {
 
 /// Warm: one set of operands, contents swapped in place before each visit. Cold: as many sets as
-/// exceed three last-level caches, each with packed weights, workspace and outputs of its own.
+/// exceed three last-level caches (of the device, where it runs there), each with packed weights,
+/// workspace and outputs of its own.
 class MeasuredCall : public Subject {
  public:
   /// Prepares every set and verifies the output of every content, untimed. `message` of a failed
@@ -28,6 +30,7 @@ class MeasuredCall : public Subject {
   void begin_visit() override;
   double sample(std::int64_t batch) override;
   void end_visit() override;
+  [[nodiscard]] double shortest_sample_s() const override { return timer_->shortest_sample_s(); }
 
   /// After the last sample: what only shows at the end (threads left running, results remembered
   /// between calls).
@@ -42,6 +45,7 @@ class MeasuredCall : public Subject {
   /// What one prepared set allocated (packed operands and workspace).
   [[nodiscard]] std::size_t allocated_bytes() const { return allocated_bytes_; }
   [[nodiscard]] std::size_t sets() const { return sets_.size(); }
+  [[nodiscard]] const CallTimer& timer() const { return *timer_; }
 
  private:
   struct Set {
@@ -51,10 +55,11 @@ class MeasuredCall : public Subject {
   };
   void add_set(int content);
   void verify_contents();
-  void call(Set& set, std::span<const Tensor> out);
-  void call(Set& set) { call(set, set.buffers->out()); }
+  void call(Set& set) { set.buffers->run(*set.prepared, pool_); }
+  void must_be_untouched(const Set& set, const std::vector<std::uint64_t>& before);
   void begin_warm_visit();
   void begin_cold_visit();
+  double timed_call(Set& set);
   double cost_ratio_of_new_contents(int pairs);
   void look_again();
   void fail(const std::string& message);
@@ -65,8 +70,7 @@ class MeasuredCall : public Subject {
   ThreadPool& pool_;
   bool cold_;
   std::vector<Set> sets_;
-  Outputs scratch_;  ///< receives the warming call's results
-  std::vector<Tensor> scratch_views_;
+  std::unique_ptr<CallTimer> timer_;
   Audit audit_;
   std::size_t next_set_ = 0;
   std::int64_t visit_ = 0;

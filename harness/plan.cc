@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "harness/ceilings.h"
+#include "harness/device_ceilings.h"
 #include "harness/errors.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
@@ -24,6 +25,8 @@ constexpr double kCallOverheadS = 1e-6;
 // Per thread, where nothing has been measured on this machine yet.
 constexpr double kUnknownOpsPerS = 2e10;
 constexpr double kUnknownBytesPerS = 1e10;
+// A GPU that has not been measured counts as so many threads: 1e13 operations, 5e12 bytes a second.
+constexpr double kDevicePerThread = 500;
 // Cold operands rotate among sets of at least three last-level caches.
 constexpr double kColdCaches = 3;
 // A call estimated above this multiple of the case's budget is not worth starting.
@@ -289,10 +292,13 @@ double estimated_call_bytes(const Case& subject) {
 double estimated_call_s(const Case& subject) {
   const Work work = subject.problem.op().estimate(subject.problem);
   const Ceilings& ceilings = cached_ceilings();
-  const double compute = rate_or(ceilings.get(subject.variant->unit, subject.threads),
-                                 kUnknownOpsPerS * subject.threads);
-  const double bandwidth =
-      rate_or(ceilings.bandwidth("dram", subject.threads), kUnknownBytesPerS * subject.threads);
+  const std::string& unit = subject.variant->unit;
+  const bool on_device = is_device_ceiling(unit);
+  const double scale = on_device ? kDevicePerThread : subject.threads;
+  const double compute = rate_or(ceilings.get(unit, subject.threads), kUnknownOpsPerS * scale);
+  const double bandwidth = rate_or(
+      on_device ? ceilings.get("cuda_read_dram", 1) : ceilings.bandwidth("dram", subject.threads),
+      kUnknownBytesPerS * scale);
   const double at_best_s = std::max(work.flops / compute, work.bytes / bandwidth);
   return kCallOverheadS + at_best_s / kAssumedEfficiency;
 }

@@ -54,6 +54,14 @@ void poison(const Tensor& output) {
   }
 }
 
+std::uint64_t poison_word(DType dtype) {
+  std::uint64_t word = poison_pattern(dtype);
+  for (std::size_t bytes = size_of(dtype); bytes < sizeof(word); bytes *= 2) {
+    word |= word << (8 * bytes);
+  }
+  return word;
+}
+
 bool is_poison(const Tensor& output, std::int64_t i) {
   const std::uint64_t pattern = poison_pattern(output.dtype);
   const std::size_t size = size_of(output.dtype);

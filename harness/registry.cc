@@ -142,8 +142,11 @@ std::string missing_here(const Variant& variant) {
     }
     return "needs " + names;
   }
-  if (variant.needs_cuda > 0) return device_missing(variant.needs_cuda);
-  return "";
+  if (variant.needs_cuda > 0) {
+    const std::string reason = device_missing(variant.needs_cuda);
+    if (!reason.empty()) return reason;
+  }
+  return variant.absent == nullptr ? "" : variant.absent();
 }
 
 std::string refusal(const Variant& variant, const Problem& problem) {

@@ -71,7 +71,7 @@ class Group {
   // The shortest of a few samples, so that a batch chosen by it is long enough also later.
   double shortest(Subject& subject, std::int64_t batch) const {
     constexpr int kRepeats = 3;
-    constexpr double kLongEnough_s = 1e-3;  // beyond this the choice of a batch is settled
+    constexpr double kLongEnough_s = 1e-3;  // beyond this one more says nothing new
     double best = subject.sample(batch);
     for (int i = 1; i < kRepeats && best < kLongEnough_s; ++i) {
       best = std::min(best, subject.sample(batch));
@@ -82,13 +82,15 @@ class Group {
   void calibrate(Course& course) const {
     constexpr double kMargin = 1.1;  // clocks rise after the first calls
     constexpr double kLargestStep = 100;
+    constexpr std::int64_t kLargestBatch = std::int64_t{1} << 20U;  // of calls that do nothing
+    const double wanted_s = std::max(options_.sample_s, course.subject->shortest_sample_s());
     const double start_s = options_.now();
     course.subject->begin_visit();
     const double visited_s = options_.now() - start_s;
     std::int64_t batch = 1;
     double sample_s = shortest(*course.subject, batch);
-    while (sample_s < options_.sample_s) {
-      const double step = std::min(kMargin * options_.sample_s / sample_s, kLargestStep);
+    while (sample_s < wanted_s && batch < kLargestBatch) {
+      const double step = std::min(kMargin * wanted_s / sample_s, kLargestStep);
       batch = std::max(batch + 1,
                        static_cast<std::int64_t>(std::ceil(static_cast<double>(batch) * step)));
       sample_s = shortest(*course.subject, batch);

@@ -22,6 +22,8 @@ class Subject {
   virtual double sample(std::int64_t batch) = 0;
   /// Untimed, after each block: compare what was poisoned.
   virtual void end_visit() = 0;
+  /// Where that is longer than MeasureOptions::sample_s.
+  [[nodiscard]] virtual double shortest_sample_s() const { return 0; }
 };
 
 struct MeasureOptions {

@@ -7,81 +7,43 @@
 // Not measured yet: no GPU was at hand.
 #include <memory>
 
+#include "harness/device_buffer.h"
 #include "harness/variant.h"
 #include "kernels/cuda_launch.cuh"
 #include "kernels/cuda_values.cuh"
+#include "kernels/qgemm/element_products.cuh"
+#include "kernels/qgemm/quantize_rows.cuh"
 #include "reference/qgemm.h"
 
 namespace pareto {
 namespace {
 
-struct Sizes {
-  std::int64_t M = 0;
-  std::int64_t N = 0;
-  std::int64_t K = 0;
-};
+using Sizes = cuda::ElementSizes;
 
-// x [M,K] · w [N,K]ᵀ, both of type T, one fp32 chain.
 template <typename T>
 __global__ void float_products(Sizes s, const T* x, const T* w, DeviceEpilogue epilogue) {
   const std::int64_t index = thread_index();
   if (index >= s.M * s.N) return;
-  const MatrixPlace place = matrix_place(index, s.N);
-  const T* x_row = x + place.row * s.K;
-  const T* w_row = w + place.column * s.K;
-  float sum = 0;
-  for (std::int64_t k = 0; k < s.K; ++k) sum = fmaf(to_float(x_row[k]), to_float(w_row[k]), sum);
-  epilogue.store(index, place.column, sum);
+  epilogue.store(index, index % s.N, cuda::float_element(s, index, x, w));
 }
 
-// Codes of one row of x and its scale amax/127, one thread per row; quotients in fp64.
-__global__ void quantize_rows(Sizes s, const float* x, std::int8_t* codes, float* scales) {
-  const std::int64_t row = thread_index();
-  if (row >= s.M) return;
-  const float* in = x + row * s.K;
-  float amax = 0;
-  for (std::int64_t k = 0; k < s.K; ++k) amax = fmaxf(amax, fabsf(in[k]));
-  const float scale = amax == 0 ? 1 : static_cast<float>(double{amax} / 127);
-  scales[row] = scale;
-  for (std::int64_t k = 0; k < s.K; ++k) {
-    // A subnormal amax may round to a scale of 0, whose codes are 0.
-    const double code = scale == 0 ? 0 : rint(double{in[k]} / double{scale});
-    codes[row * s.K + k] = static_cast<std::int8_t>(fmin(fmax(code, -127.0), 127.0));
-  }
-}
-
-// x codes [M,K] · w codes [N,K]ᵀ in int32, exact, then both scales.
+// int32 sums, then both scales.
 __global__ void integer_products(Sizes s, const std::int8_t* x, const float* x_scale,
                                  const std::int8_t* w, const float* w_scale,
                                  DeviceEpilogue epilogue) {
   const std::int64_t index = thread_index();
   if (index >= s.M * s.N) return;
   const MatrixPlace place = matrix_place(index, s.N);
-  const std::int8_t* x_row = x + place.row * s.K;
-  const std::int8_t* w_row = w + place.column * s.K;
-  std::int32_t acc = 0;
-  for (std::int64_t k = 0; k < s.K; ++k) acc += std::int32_t{x_row[k]} * std::int32_t{w_row[k]};
-  const float scaled = static_cast<float>(acc) * x_scale[place.row] * w_scale[place.column];
-  epilogue.store(index, place.column, scaled);
+  const auto sum = static_cast<float>(cuda::integer_element(s, index, x, w));
+  epilogue.store(index, place.column, sum * x_scale[place.row] * w_scale[place.column]);
 }
 
-// x [M,K] in 16 bits, w in nibbles [N,⌈K/2⌉] stored +8, fp16 scales [N,⌈K/group⌉]. A code of 4 bits
-// times a scale of 11 is exact in fp32.
 template <typename T>
 __global__ void nibble_products(Sizes s, std::int64_t group, const T* x, const std::uint8_t* w,
                                 const __half* w_scale, DeviceEpilogue epilogue) {
   const std::int64_t index = thread_index();
   if (index >= s.M * s.N) return;
-  const MatrixPlace place = matrix_place(index, s.N);
-  const T* x_row = x + place.row * s.K;
-  const __half* scales = w_scale + place.column * ceil_div(s.K, group);
-  float sum = 0;
-  for (std::int64_t k = 0; k < s.K; ++k) {
-    const int code = nibble_of(w[nibble_byte(place.column, k, s.K)], k) - 8;
-    const float weight = static_cast<float>(code) * __half2float(scales[k / group]);
-    sum = fmaf(to_float(x_row[k]), weight, sum);
-  }
-  epilogue.store(index, place.column, sum);
+  epilogue.store(index, index % s.N, cuda::nibble_element(s, group, index, x, w, w_scale));
 }
 
 class CudaNaive : public Prepared {
@@ -114,8 +76,8 @@ class CudaNaive : public Prepared {
 
  private:
   void run_integers(const Call& call, const DeviceEpilogue& epilogue) {
-    launch(quantize_rows, p_.M, sizes_, call.in[kQgemmX].as<const float>(), codes_.data(),
-           scales_.data());
+    start_quantize_rows<CodesS8>(p_.M, p_.K, call.in[kQgemmX].as<const float>(), codes_.data(),
+                                 scales_.data());
     launch(integer_products, p_.M * p_.N, sizes_, codes_.data(), scales_.data(),
            call.in[kQgemmW].as<const std::int8_t>(), call.in[kQgemmWScale].as<const float>(),
            epilogue);

@@ -1,0 +1,52 @@
+// Matrix products by cuBLASLt, opened at run time: ceilings of the tensor cores, and baselines.
+#pragma once
+
+#include <cublasLt.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "harness/device_buffer.h"
+
+namespace pareto {
+
+/// "" or why the library is not here.
+std::string cublaslt_missing();
+
+/// Types of y[M,N] = x[M,K] · w[N,K]ᵀ, all row-major and contiguous.
+struct LtTypes {
+  cudaDataType_t x = CUDA_R_32F;
+  cudaDataType_t w = CUDA_R_32F;
+  cudaDataType_t y = CUDA_R_32F;
+  cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
+  bool fast_accumulation = false;  ///< fp8: without promotion to fp32
+};
+
+/// One product, with the fastest of the algorithms that the library proposes.
+class LtProduct {
+ public:
+  /// Times the algorithms on operands of its own. CannotRunError if the library or the device does
+  /// not take these types or sizes.
+  LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types);
+  ~LtProduct();
+  LtProduct(const LtProduct&) = delete;
+  LtProduct& operator=(const LtProduct&) = delete;
+
+  /// Device pointers, 16-byte aligned; starts the product on the harness's stream.
+  void run(const void* x, const void* w, void* y);
+  /// Algorithms that were tried.
+  [[nodiscard]] int candidates() const { return candidates_; }
+
+ private:
+  struct Descriptors;
+  void choose(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types);
+  [[nodiscard]] bool start(const cublasLtMatmulAlgo_t& algorithm, const void* x, const void* w,
+                           void* y);
+  std::unique_ptr<Descriptors> descriptors_;
+  DeviceBuffer<std::byte> workspace_;
+  cublasLtMatmulAlgo_t algorithm_{};
+  int candidates_ = 0;
+};
+
+}  // namespace pareto

@@ -1,0 +1,24 @@
+// NVIDIA's libraries, opened at run time: from the toolkit, the loader's folders or a Python
+// installation. A machine that lacks one only lacks what calls it.
+#pragma once
+
+#include <string>
+
+namespace pareto {
+
+/// Where `soname` ("libcublasLt.so.13") lies; empty if nowhere. Looks in $PARETO_CUDA_LIBRARIES,
+/// $CUDA_HOME/lib64, /usr/local/cuda/lib64, $LD_LIBRARY_PATH, the system's folders, and what
+/// python3 knows as the package `nvidia`. Opens nothing.
+std::string find_cuda_library(const std::string& soname);
+
+/// "" or "libcublasLt.so.13 not found".
+std::string cuda_library_missing(const std::string& soname);
+
+/// Opened with RTLD_LOCAL and never closed; its path goes to the provenance. CannotRunError with
+/// the loader's reason.
+void* open_cuda_library(const std::string& soname);
+
+/// CannotRunError if the library lacks the function.
+void* cuda_symbol(void* library, const char* name);
+
+}  // namespace pareto

@@ -1,0 +1,30 @@
+// Baseline: bf16 products by cuBLASLt.
+// Layout: device pointers, operands as given; the fastest of the algorithms that the library
+// proposes, chosen in `prepare`.
+// Not measured yet: no GPU was at hand.
+#include "kernels/qgemm/cublaslt_product.cuh"
+
+namespace pareto {
+namespace {
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
+                                  ThreadPool& /*pool*/) {
+  return std::make_unique<LtFloats>(QgemmProblem::from(problem));
+}
+
+const Registration registration{{
+    .op = "qgemm",
+    .name = "cublaslt_bf16",
+    .summary = "cuBLASLt, bf16 operands, fp32 accumulation",
+    .needs_cuda = 80,
+    .limits = {{.key = "scheme", .values = {"bf16"}}, {.key = "operands", .values = {"float"}}},
+    .absent = cublaslt_missing,
+    .arithmetic = lt_tensor_arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .baseline = true,
+    .unit = "cuda_tensor_bf16",
+}};
+
+}  // namespace
+}  // namespace pareto

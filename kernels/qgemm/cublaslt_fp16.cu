@@ -1,0 +1,30 @@
+// Baseline: fp16 products by cuBLASLt, accumulated in fp32.
+// Layout: device pointers, operands as given; the fastest of the algorithms that the library
+// proposes, chosen in `prepare`.
+// Not measured yet: no GPU was at hand.
+#include "kernels/qgemm/cublaslt_product.cuh"
+
+namespace pareto {
+namespace {
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
+                                  ThreadPool& /*pool*/) {
+  return std::make_unique<LtFloats>(QgemmProblem::from(problem));
+}
+
+const Registration registration{{
+    .op = "qgemm",
+    .name = "cublaslt_fp16",
+    .summary = "cuBLASLt, fp16 operands, fp32 accumulation",
+    .needs_cuda = 80,
+    .limits = {{.key = "scheme", .values = {"fp16"}}, {.key = "operands", .values = {"float"}}},
+    .absent = cublaslt_missing,
+    .arithmetic = lt_tensor_arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .baseline = true,
+    .unit = "cuda_tensor_fp16",
+}};
+
+}  // namespace
+}  // namespace pareto
