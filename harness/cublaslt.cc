@@ -4,9 +4,12 @@
 
 #include <array>
 #include <limits>
+#include <map>
+#include <tuple>
 
 #include "harness/cuda_library.h"
 #include "harness/device.h"
+#include "harness/device_buffer.h"
 #include "harness/errors.h"
 
 namespace pareto {
@@ -63,6 +66,12 @@ const Library& library() {
   return instance;
 }
 
+// Never freed: the device may be gone before static objects are.
+const DeviceBuffer<std::byte>& workspace() {
+  static const auto* shared = new DeviceBuffer<std::byte>(kWorkspaceBytes);
+  return *shared;
+}
+
 std::int64_t bytes_of(cudaDataType_t type) {
   switch (type) {
     case CUDA_R_32F:
@@ -100,8 +109,7 @@ struct LtProduct::Descriptors {
   }
 };
 
-LtProduct::LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types)
-    : workspace_(kWorkspaceBytes) {
+LtProduct::LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types) {
   const Library& lt = library();
   descriptors_ = std::make_unique<Descriptors>();
   Descriptors& d = *descriptors_;
@@ -125,12 +133,17 @@ LtProduct::LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTyp
   check(lt.preference_set(d.preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                           sizeof(workspace)),
         "size of the workspace");
-  choose(M, N, K, types);
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, int, int, int, int, bool>;
+  static std::map<Key, cublasLtMatmulAlgo_t> chosen;
+  const Key key{M, N, K, types.x, types.w, types.y, types.compute, types.fast_accumulation};
+  if (!chosen.contains(key)) chosen.emplace(key, fastest(M, N, K, types));
+  algorithm_ = chosen.at(key);
 }
 
 LtProduct::~LtProduct() = default;
 
-void LtProduct::choose(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types) {
+cublasLtMatmulAlgo_t LtProduct::fastest(std::int64_t M, std::int64_t N, std::int64_t K,
+                                        const LtTypes& types) {
   Descriptors& d = *descriptors_;
   std::array<cublasLtMatmulHeuristicResult_t, kAlgorithms> found{};
   int count = 0;
@@ -142,21 +155,23 @@ void LtProduct::choose(std::int64_t M, std::int64_t N, std::int64_t K, const LtT
   const DeviceBuffer<std::byte> y(M * N * bytes_of(types.y));
   device().fill(x.data(), 0, x.bytes());
   device().fill(w.data(), 0, w.bytes());
-  double best_s = std::numeric_limits<double>::infinity();
+  constexpr double kNone = std::numeric_limits<double>::infinity();
+  double best_s = kNone;
+  cublasLtMatmulAlgo_t best{};
   for (int i = 0; i < count; ++i) {
     const cublasLtMatmulAlgo_t& algorithm = found[static_cast<std::size_t>(i)].algo;
     // The first call loads the kernel; a proposal may still be refused.
     if (!start(algorithm, x.data(), w.data(), y.data())) continue;
     device().synchronize();
-    ++candidates_;
     const auto recording =
         device().record([&] { static_cast<void>(start(algorithm, x.data(), w.data(), y.data())); });
     const double seconds = device().time(*recording).seconds;
     if (seconds >= best_s) continue;
     best_s = seconds;
-    algorithm_ = algorithm;
+    best = algorithm;
   }
-  if (candidates_ == 0) throw CannotRunError("cuBLASLt: no algorithm runs for these types, sizes");
+  if (best_s == kNone) throw CannotRunError("cuBLASLt: no algorithm runs for these types, sizes");
+  return best;
 }
 
 bool LtProduct::start(const cublasLtMatmulAlgo_t& algorithm, const void* x, const void* w,
@@ -169,7 +184,7 @@ bool LtProduct::start(const cublasLtMatmulAlgo_t& algorithm, const void* x, cons
   const void* alpha = d.integers ? static_cast<const void*>(&one_integer) : &one;
   const void* beta = d.integers ? static_cast<const void*>(&zero_integer) : &zero;
   return library().matmul(library().handle, d.operation, alpha, w, d.w, x, d.x, beta, y, d.y, y,
-                          d.y, &algorithm, workspace_.data(), workspace_.bytes(),
+                          d.y, &algorithm, workspace().data(), workspace().bytes(),
                           static_cast<cudaStream_t>(device().stream())) == CUBLAS_STATUS_SUCCESS;
 }
 

@@ -7,8 +7,6 @@
 #include <memory>
 #include <string>
 
-#include "harness/device_buffer.h"
-
 namespace pareto {
 
 /// "" or why the library is not here.
@@ -23,11 +21,13 @@ struct LtTypes {
   bool fast_accumulation = false;  ///< fp8: without promotion to fp32
 };
 
-/// One product, with the fastest of the algorithms that the library proposes.
+/// One product, with the fastest of the algorithms that the library proposes. All products of a
+/// process share one workspace: they run on one stream.
 class LtProduct {
  public:
-  /// Times the algorithms on operands of its own. CannotRunError if the library or the device does
-  /// not take these types or sizes.
+  /// Times the algorithms on operands of its own, once per process for the same sizes and types: a
+  /// rotation over many operands must not mix algorithms. CannotRunError if the library or the
+  /// device does not take these types or sizes.
   LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types);
   ~LtProduct();
   LtProduct(const LtProduct&) = delete;
@@ -35,18 +35,15 @@ class LtProduct {
 
   /// Device pointers, 16-byte aligned; starts the product on the harness's stream.
   void run(const void* x, const void* w, void* y);
-  /// Algorithms that were tried.
-  [[nodiscard]] int candidates() const { return candidates_; }
 
  private:
   struct Descriptors;
-  void choose(std::int64_t M, std::int64_t N, std::int64_t K, const LtTypes& types);
+  [[nodiscard]] cublasLtMatmulAlgo_t fastest(std::int64_t M, std::int64_t N, std::int64_t K,
+                                             const LtTypes& types);
   [[nodiscard]] bool start(const cublasLtMatmulAlgo_t& algorithm, const void* x, const void* w,
                            void* y);
   std::unique_ptr<Descriptors> descriptors_;
-  DeviceBuffer<std::byte> workspace_;
   cublasLtMatmulAlgo_t algorithm_{};
-  int candidates_ = 0;
 };
 
 }  // namespace pareto

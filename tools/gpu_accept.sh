@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Checks and measures every CUDA variant on a machine with a GPU, in pieces that can be repeated.
+#
+#   gpu_accept.sh [-o FOLDER] [-m MINUTES] [--quick]
+#
+# Works from the repository (after `make cuda`) and from an installed folder alike, and needs
+# neither a compiler nor a network. What is finished is not done again: a piece ends after MINUTES
+# (default 8) with status 4, and the next call goes on. Status 0: all done and good; 1: a check
+# failed; 3: nothing can run here, and why.
+set -euo pipefail
+
+here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+root=$(dirname "$here")
+if [[ -x $root/build/pareto ]]; then # the repository
+  program=$root/build/pareto
+  folder=$root/build/gpu-accept
+  results=$root/results
+else # PREFIX/share/pareto/tools
+  program=$(dirname "$(dirname "$root")")/bin/pareto
+  folder=$PWD/gpu-accept
+  results=$PWD/gpu-accept/results
+fi
+minutes=8
+quick=()
+while (($#)); do
+  case $1 in
+    -o) folder=$2 results=$2/results && shift 2 ;;
+    -m) minutes=$2 && shift 2 ;;
+    --quick) quick=(--quick) && shift ;;
+    *) echo "gpu_accept: unknown argument $1; see the head of this script" >&2 && exit 2 ;;
+  esac
+done
+[[ -x $program ]] || { echo "gpu_accept: no program at $program: run make cuda first" >&2; exit 3; }
+
+begin=$SECONDS
+left_s() { echo $((minutes * 60 - (SECONDS - begin))); }
+# Stops here, to be continued, unless enough time is left for a step.
+need_s() {
+  (($(left_s) >= $1)) && return
+  echo "gpu_accept: $minutes minutes are over: run it again to go on"
+  exit 4
+}
+# Runs a command within what is left; a step that the clock cuts short is not finished.
+within() {
+  local status=0
+  timeout --signal=KILL "$(left_s)" "$@" || status=$?
+  if ((status == 137)); then need_s $((minutes * 60)); fi
+  return "$status"
+}
+
+device=$("$program" machine --json | sed -n '/"device": {/,/}/p')
+reason=$(sed -n 's/.*"reason": "\(.*\)".*/\1/p' <<<"$device")
+if [[ -n $reason || -z $device ]]; then
+  echo "gpu_accept: no GPU to run on: ${reason:-the program does not say}"
+  exit 3
+fi
+mkdir -p "$folder/checks" "$folder/sanitizer" "$results/gpu"
+build=$("$program" machine --json | sed -n 's/.*"build": "\([0-9a-f]*\)".*/\1/p')
+if [[ -f $folder/build && $(<"$folder/build") != "$build" ]]; then
+  echo "gpu_accept: $folder holds results of another build; give another folder with -o" >&2
+  exit 2
+fi
+echo "$build" >"$folder/build"
+"$program" machine --json >"$folder/machine.json"
+failed=0
+
+mapfile -t variants < <("$program" list | awk '$1 ~ /\/(cuda|cublaslt|cusparse|cudnn)_/ {print $1}')
+
+for variant in "${variants[@]}"; do
+  out=$folder/checks/${variant/\//-}.json
+  [[ -s $out ]] && continue
+  need_s 60
+  echo "check $variant"
+  # The status is in the file: 1 is a failed check, 3 one that cannot run here.
+  within "$program" check "^$variant " --json >"$out.part" || true
+  mv "$out.part" "$out"
+done
+if grep -l '"status": "fail"' "$folder"/checks/*.json >"$folder/failed" 2>/dev/null; then failed=1; fi
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+for tool in memcheck racecheck; do
+  for variant in "${variants[@]}"; do
+    [[ $variant == */cuda_* ]] || continue
+    out=$folder/sanitizer/${variant/\//-}.$tool
+    [[ -s $out ]] && continue
+    if [[ -z $sanitizer ]]; then
+      echo "not run: compute-sanitizer is not on this machine" >"$out"
+      continue
+    fi
+    need_s 200
+    echo "$tool $variant"
+    status=0
+    # One problem with all its edge shapes, many times slower than alone.
+    timeout --signal=KILL 180 "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 9 \
+      --print-limit 10 "$program" check "^$variant " >"$out.part" 2>&1 || status=$?
+    case $status in
+      137) echo "not finished within 180 s" >>"$out.part" ;;
+      9) echo "errors" >>"$out.part" && failed=1 ;;
+      *) if grep -q "ERROR SUMMARY: 0 errors" "$out.part"; then echo "clean" >>"$out.part"
+         else echo "not run: status $status" >>"$out.part"; fi ;;
+    esac
+    mv "$out.part" "$out"
+  done
+done
+
+for experiment in "$root"/experiments/gpu_*.toml; do
+  name=$(basename "$experiment" .toml)
+  machine=$(sed -n 's/.*"id": "\([^"]*\)".*/\1/p' "$folder/machine.json" | head -1)
+  file=$results/$name/${machine}.h5
+  [[ -f $folder/$name.done ]] && continue
+  need_s 60
+  echo "run $name"
+  status=0
+  within "$program" run "$experiment" "${quick[@]}" --energy -o "$folder/$name" || status=$?
+  case $status in
+    0) ;;
+    1) failed=1 ;;
+    3) touch "$folder/$name.done" && continue ;; # no variant of it can run here
+    *) echo "gpu_accept: $name ended with status $status; run it again to go on" >&2 && exit 4 ;;
+  esac
+  mkdir -p "$(dirname "$file")"
+  "$program" merge "$folder/$name" -o "$file" --keep newest
+  touch "$folder/$name.done"
+done
+
+if command -v python3 >/dev/null; then
+  python3 "$here/gpu_status.py" --program "$program" --accepted "$folder" --results "$results" \
+    --output "$results/GPU_STATUS.md"
+  echo "gpu_accept: done; $results/GPU_STATUS.md says what came of it"
+else
+  echo "gpu_accept: done; without python3 GPU_STATUS.md is left as it was"
+fi
+exit "$failed"
