@@ -18,6 +18,7 @@ namespace {
 
 // Starting a driver that has to load its modules takes seconds, a hung one forever.
 constexpr double kProbeTimeoutS = 60;
+constexpr int kNewestCapability = 90;
 
 // Never destroyed: what it would tear down, the end of the process does.
 Device*& current() {
@@ -99,7 +100,8 @@ std::string device_missing(int capability) {
   const std::string needs = fmt::format("needs CUDA {}.{}", capability / 10, capability % 10);
   const DeviceInfo& info = device_info();
   if (!info.reason.empty()) return fmt::format("{}; {}", needs, info.reason);
-  const bool enough = capability < 90 ? info.capability >= capability : info.capability == 90;
+  // Machine code is there for 8.x and for 9.0.
+  const bool enough = info.capability >= capability && info.capability <= kNewestCapability;
   if (enough) return "";
   return fmt::format("{}; {} has {}.{}", needs, info.name, info.capability / 10,
                      info.capability % 10);

@@ -81,9 +81,9 @@ class Device {
 /// Of this machine, asked once, in a child process.
 const DeviceInfo& device_info();
 
-/// "" if a device of at least this compute capability (× 10) is here and this build has CUDA
-/// kernels; else the reason in words. A capability of 90 means Hopper alone: its kernels use
-/// instructions that later devices lack.
+/// "" if a device of at least this compute capability (× 10) is here and this build has code for
+/// it; else the reason in words. 90 means Hopper alone: its kernels use instructions that later
+/// devices lack.
 std::string device_missing(int capability);
 
 /// The device of this process, started at the first call. CannotRunError if there is none.

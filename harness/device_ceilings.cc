@@ -47,9 +47,7 @@ class Probes {
     sink_ = DeviceBuffer<float>(1);
     device().fill(from_.data(), 0, from_.bytes());
     return {.work = static_cast<double>(bytes) * times, .run = [this, times] {
-              for (int i = 0; i < times; ++i) {
-                start_read(from_.data(), from_.bytes(), sink_.data(), stream());
-              }
+              start_read(from_.data(), from_.bytes(), times, sink_.data(), stream());
             }};
   }
 

@@ -16,9 +16,9 @@ void start_noise(void* to, std::uint64_t random, std::uint64_t fixed, std::size_
 /// Adds a hash of `bytes` at `data` to *sum; the order of the additions does not matter.
 void start_hash(const void* data, std::size_t bytes, unsigned long long* sum, cudaStream_t stream);
 
-/// Reads `bytes` (a multiple of 16) at `data`, which is 16-byte aligned, once; writes to *sink only
-/// if their sum is NaN's bits.
-void start_read(const void* data, std::size_t bytes, float* sink, cudaStream_t stream);
+/// Reads `bytes` (a multiple of 16) at `data`, which is 16-byte aligned, so many times; writes to
+/// *sink only if their sum is not a number.
+void start_read(const void* data, std::size_t bytes, int times, float* sink, cudaStream_t stream);
 /// Copies `bytes` (a multiple of 16) between 16-byte aligned places.
 void start_copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream);
 /// `rounds` × kFmaPerRound fp32 multiply-adds on each of `blocks` × kFmaThreads threads.

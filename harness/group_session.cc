@@ -28,6 +28,7 @@ constexpr int kContents = 3;
 // A rate above the ceiling by more than this is measured again and then called suspect.
 constexpr double kSuspectFraction = 1.05;
 constexpr double kProbeAgainS = 0.5;
+constexpr double kDeviceEnergySampleS = 0.05;
 
 json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
