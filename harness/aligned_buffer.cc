@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "harness/allocation_count.h"
 #include "harness/errors.h"
 
 namespace pareto {

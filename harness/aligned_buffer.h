@@ -13,11 +13,8 @@ namespace pareto {
 /// Raw counted allocation; zero-filled, transparent huge pages from 2 MiB on. Throws MachineError.
 std::byte* allocate_counted(std::size_t bytes);
 void free_counted(std::byte* data, std::size_t bytes) noexcept;
-/// Bytes that AlignedBuffers and DeviceBuffers hold at the moment, in this process.
+/// Bytes that AlignedBuffers hold at the moment, in this process.
 std::size_t counted_bytes();
-/// For memory that is allocated elsewhere.
-void count_allocated(std::size_t bytes) noexcept;
-void count_freed(std::size_t bytes) noexcept;
 
 /// `count` elements of a trivial type, aligned to 64 bytes, with 64 readable bytes behind the end.
 template <typename T>

@@ -15,7 +15,6 @@
 namespace pareto {
 namespace {
 
-constexpr const char* kSoname = "libcublasLt.so.13";
 constexpr std::int64_t kWorkspaceBytes = std::int64_t{32} << 20U;  // what Hopper's kernels want
 constexpr int kAlgorithms = 8;
 
@@ -41,7 +40,7 @@ void check(cublasStatus_t status, const char* what) {
 }
 
 Library open_library() {
-  void* file = open_cuda_library(kSoname);
+  void* file = open_cuda_library(kCublasLtSoname);
   Library lt{};
   const auto find = [file]<typename Function>(Function& function, const char* name) {
     function = reinterpret_cast<Function>(cuda_symbol(file, name));
@@ -86,8 +85,6 @@ std::int64_t bytes_of(cudaDataType_t type) {
 }
 
 }  // namespace
-
-std::string cublaslt_missing() { return cuda_library_missing(kSoname); }
 
 // Row-major x · wᵀ is, column-major, A = w transposed times B = x: the "TN" form, the only one that
 // int8 and fp8 have.

@@ -5,12 +5,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 namespace pareto {
 
-/// "" or why the library is not here.
-std::string cublaslt_missing();
+inline constexpr const char* kCublasLtSoname = "libcublasLt.so.13";
 
 /// Types of y[M,N] = x[M,K] · w[N,K]ᵀ, all row-major and contiguous.
 struct LtTypes {

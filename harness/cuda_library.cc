@@ -64,6 +64,12 @@ std::vector<fs::path> python_folders() {
   return folders;
 }
 
+// Soname by variant. In a function: registrations run before this file's own static objects.
+std::map<std::string, std::string>& needs() {
+  static std::map<std::string, std::string> instance;
+  return instance;
+}
+
 std::string first_with(const std::vector<fs::path>& folders, const std::string& soname) {
   std::error_code error;
   for (const fs::path& folder : folders) {
@@ -88,6 +94,15 @@ std::string find_cuda_library(const std::string& soname) {
 
 std::string cuda_library_missing(const std::string& soname) {
   return find_cuda_library(soname).empty() ? soname + " not found" : "";
+}
+
+NeedsCudaLibrary::NeedsCudaLibrary(const std::string& variant, const std::string& soname) {
+  needs()[variant] = soname;
+}
+
+std::string missing_cuda_library_of(const std::string& variant) {
+  const auto need = needs().find(variant);
+  return need == needs().end() ? "" : cuda_library_missing(need->second);
 }
 
 void* open_cuda_library(const std::string& soname) {

@@ -14,6 +14,14 @@ std::string find_cuda_library(const std::string& soname);
 /// "" or "libcublasLt.so.13 not found".
 std::string cuda_library_missing(const std::string& soname);
 
+/// Says that a variant ("qgemm/cublaslt_bf16") opens this library: where that is missing, the
+/// variant is listed with the reason. One beside its Registration.
+struct NeedsCudaLibrary {
+  NeedsCudaLibrary(const std::string& variant, const std::string& soname);
+};
+/// "" or the missing library of this variant.
+std::string missing_cuda_library_of(const std::string& variant);
+
 /// Opened with RTLD_LOCAL and never closed; its path goes to the provenance. CannotRunError with
 /// the loader's reason.
 void* open_cuda_library(const std::string& soname);

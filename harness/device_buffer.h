@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "harness/aligned_buffer.h"
+#include "harness/allocation_count.h"
 #include "harness/device.h"
 
 namespace pareto {

@@ -8,6 +8,7 @@
 
 #include "harness/clock.h"
 #include "harness/cublaslt.h"
+#include "harness/cuda_library.h"
 #include "harness/device.h"
 #include "harness/device_buffer.h"
 #include "harness/device_kernels.h"
@@ -132,7 +133,7 @@ std::vector<std::string> device_ceiling_names() {
   if (!device_info().reason.empty()) return {};
   std::vector<std::string> names = {"cuda_read_dram", "cuda_read_l2", "cuda_copy_dram",
                                     "cuda_fma_fp32"};
-  if (!cublaslt_missing().empty()) return names;
+  if (!cuda_library_missing(kCublasLtSoname).empty()) return names;
   for (const char* type : {"tf32", "bf16", "fp16", "int8", "fp8"}) {
     names.push_back(std::string("cuda_tensor_") + type);
   }

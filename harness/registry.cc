@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 
+#include "harness/cuda_library.h"
 #include "harness/device.h"
 #include "harness/errors.h"
 #include "harness/plugin.h"
@@ -146,7 +147,7 @@ std::string missing_here(const Variant& variant) {
     const std::string reason = device_missing(variant.needs_cuda);
     if (!reason.empty()) return reason;
   }
-  return variant.absent == nullptr ? "" : variant.absent();
+  return missing_cuda_library_of(full_name(variant));
 }
 
 std::string refusal(const Variant& variant, const Problem& problem) {

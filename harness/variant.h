@@ -17,10 +17,8 @@
 
 namespace pareto {
 
-/// What one timed call gets: of a CUDA variant all operands and outputs lie on the device, 256-byte
-/// aligned, and its work goes to the harness's stream (kernels/cuda_launch.cuh). Operands are
-/// indexed by the op's slots. Slots that outlive a call are present only if the variant
-/// `keeps_operands`; everything else it took in `prepare`.
+/// What one timed call gets. Operands are indexed by the op's slots. Slots that outlive a call are
+/// present only if the variant `keeps_operands`; everything else it took in `prepare`.
 struct Call {
   std::span<const Tensor> in;
   std::span<const Tensor> out;
@@ -28,7 +26,7 @@ struct Call {
 };
 
 /// A variant made ready for one problem: packed weights and workspace. `run` neither allocates nor
-/// keeps anything of one call for the next; on a device it only starts work and waits for nothing.
+/// keeps anything of one call for the next.
 class Prepared {
  public:
   virtual ~Prepared() = default;
@@ -54,8 +52,6 @@ struct Variant {
   IsaSet needs = 0;
   int needs_cuda = 0;  ///< compute capability × 10 (80, 90); 0: runs on the CPU
   std::vector<Limit> limits;
-  /// "" or why something that it opens at run time (a library) is not here; may be null.
-  std::string (*absent)() = nullptr;
   /// "" or why this problem is not taken, in words; may be null. Not available to plug-ins.
   std::string (*declines)(const Problem&) = nullptr;
   Arithmetic (*arithmetic)(const Problem&) = nullptr;  ///< null: fp32 FMA, one chain

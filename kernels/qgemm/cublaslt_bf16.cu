@@ -18,13 +18,13 @@ const Registration registration{{
     .summary = "cuBLASLt, bf16 operands, fp32 accumulation",
     .needs_cuda = 80,
     .limits = {{.key = "scheme", .values = {"bf16"}}, {.key = "operands", .values = {"float"}}},
-    .absent = cublaslt_missing,
     .arithmetic = lt_tensor_arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,
     .unit = "cuda_tensor_bf16",
 }};
+const NeedsCudaLibrary library("qgemm/cublaslt_bf16", kCublasLtSoname);
 
 }  // namespace
 }  // namespace pareto

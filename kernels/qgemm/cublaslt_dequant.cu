@@ -68,13 +68,13 @@ const Registration registration{{
     .needs_cuda = 80,
     .limits = {{.key = "scheme", .values = {"w4a16_g128", "w4a16_g32"}},
                {.key = "operands", .values = {"float"}}},
-    .absent = cublaslt_missing,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,
     .unit = "cuda_tensor_bf16",
 }};
+const NeedsCudaLibrary library("qgemm/cublaslt_dequant", kCublasLtSoname);
 
 }  // namespace
 }  // namespace pareto

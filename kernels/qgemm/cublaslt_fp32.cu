@@ -24,13 +24,13 @@ const Registration registration{{
     .summary = "cuBLASLt, fp32 operands, fp32 accumulation",
     .needs_cuda = 80,
     .limits = {{.key = "scheme", .values = {"fp32"}}, {.key = "operands", .values = {"float"}}},
-    .absent = cublaslt_missing,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,
     .unit = "cuda_fma_fp32",
 }};
+const NeedsCudaLibrary library("qgemm/cublaslt_fp32", kCublasLtSoname);
 
 }  // namespace
 }  // namespace pareto

@@ -38,13 +38,13 @@ const Registration registration{{
                {.key = "operands", .values = {"float"}},
                {.key = "N", .multiple_of = 16},
                {.key = "K", .multiple_of = 16}},
-    .absent = cublaslt_missing,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,
     .unit = "cuda_tensor_fp8",
 }};
+const NeedsCudaLibrary library("qgemm/cublaslt_fp8_fast", kCublasLtSoname);
 
 }  // namespace
 }  // namespace pareto

@@ -34,13 +34,13 @@ const Registration registration{{
                {.key = "operands", .values = {"float"}},
                {.key = "N", .multiple_of = 16},
                {.key = "K", .multiple_of = 16}},
-    .absent = cublaslt_missing,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,
     .unit = "cuda_tensor_int8",
 }};
+const NeedsCudaLibrary library("qgemm/cublaslt_int8", kCublasLtSoname);
 
 }  // namespace
 }  // namespace pareto

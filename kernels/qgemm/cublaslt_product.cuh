@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "harness/cublaslt.h"
+#include "harness/cuda_library.h"
 #include "harness/device_buffer.h"
 #include "harness/variant.h"
 #include "kernels/cuda_launch.cuh"

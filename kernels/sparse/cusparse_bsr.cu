@@ -61,7 +61,6 @@ const Registration registration{{
     .limits = {{.key = "format", .values = {"bsr16", "bsr32", "bsr64", "bsr128"}},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
-    .absent = cusparse_missing,
     .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,
@@ -69,6 +68,7 @@ const Registration registration{{
     .baseline = true,
     .unit = "cuda_fma_fp32",
 }};
+const NeedsCudaLibrary library("sparse/cusparse_bsr", kCusparseSoname);
 
 }  // namespace
 }  // namespace pareto

@@ -54,13 +54,13 @@ const Registration registration{{
     .limits = {{.key = "format", .values = {"csr"}},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
-    .absent = cusparse_missing,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,
     .unit = "cuda_fma_fp32",
 }};
+const NeedsCudaLibrary library("sparse/cusparse_csr", kCusparseSoname);
 
 }  // namespace
 }  // namespace pareto

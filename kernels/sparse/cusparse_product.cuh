@@ -27,8 +27,6 @@ namespace pareto {
 
 inline constexpr const char* kCusparseSoname = "libcusparse.so.12";
 
-inline std::string cusparse_missing() { return cuda_library_missing(kCusparseSoname); }
-
 inline void check_cusparse(cusparseStatus_t status, const char* what) {
   if (status == CUSPARSE_STATUS_SUCCESS) return;
   throw CannotRunError(std::string("cuSPARSE: ") + what + ": status " + std::to_string(status));
