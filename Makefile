@@ -57,7 +57,7 @@ build/model/minilm.h5: $(MODEL_STAMP) experiments/capture_minilm.py $(MODEL_TEXT
 	@$(PYTHON) experiments/capture_minilm.py --package build/model-package --text $(MODEL_TEXT) --out $@
 
 install: build ## a folder that runs anywhere, at PREFIX (default build/install)
-	@cmake --install build --prefix $(PREFIX)
+	@cmake --install build --prefix $(PREFIX) --strip
 
 clean: ## remove what the build made; keeps the Python environment, the model and the peers
 	@rm -rf build/asan build/tsan build/CMakeFiles build/CMakeCache.txt build/plugins build/demo \
