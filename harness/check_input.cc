@@ -96,7 +96,7 @@ class InputRun {
         findings_.add("threads", watch.still_running());
       if (findings_.any()) {
         outcome_.message += fmt::format(" [{} threads, {}]", pool_.size(), name_of(layout));
-        return;
+        break;
       }
     }
     set_fault_context("");

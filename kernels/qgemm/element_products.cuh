@@ -2,6 +2,7 @@
 // defines __device__ as nothing). T converts to float.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cuda_maps.h"
