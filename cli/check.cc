@@ -46,7 +46,7 @@ class Checks {
 
   void run() {
     for (const Variant* variant : variants()) {
-      for (const Problem& problem : check_matrix(find_op(variant->op))) {
+      for (const Problem& problem : check_matrix(*variant)) {
         const Case subject = make_case(*variant, problem);
         if (std::regex_search(subject.text(), pattern_)) check(subject);
       }

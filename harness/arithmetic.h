@@ -30,6 +30,8 @@ struct Arithmetic {
   bool sums_rounded_p = false;  ///< the row sum adds P after rounding
   std::int64_t kv_block = 0;    ///< B_c, keys per online-softmax block; 0: all keys in one
   double u_q_inner = 0;         ///< u_Q: operands rounded inside the kernel (int8 QK)
+  double u_q_step = 0;          ///< absolute rounding of q, in units of its row's largest number
+  bool p_in_pages = false;      ///< P·v_scale is rounded to bytes: kPageKeys of attention_op.h
   double u_tanh = 0x1p-21;      ///< relative error of the tanh used for softcap
 
   // Behaviour.

@@ -5,6 +5,7 @@
 #include "harness/case.h"
 #include "harness/errors.h"
 #include "harness/op.h"
+#include "harness/registry.h"
 
 namespace pareto {
 namespace {
@@ -48,6 +49,19 @@ std::vector<Problem> check_matrix(const Op& op) {
       Problem problem(op);
       problem.set(key.name, word);
       add_if_legal(std::move(problem), found);
+    }
+  }
+  return found;
+}
+
+std::vector<Problem> check_matrix(const Variant& variant) {
+  std::vector<Problem> found = check_matrix(find_op(variant.op));
+  for (Problem& problem : found) {
+    for (const Limit& limit : variant.limits) {
+      if (!limit.values.empty()) continue;
+      const std::int64_t size = problem.size(limit.key);
+      problem.set(limit.key,
+                  std::clamp(size, limit.min, limit.max) / limit.multiple_of * limit.multiple_of);
     }
   }
   return found;

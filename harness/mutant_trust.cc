@@ -43,11 +43,12 @@ std::string rejection(const TrustInput& ready, const std::string& mutant) {
 
 /// Everything that decides the outcome, as text.
 std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic& a) {
-  std::string key = fmt::format(
-      "{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", a.u_acc, a.acc_truncates,
-      a.acc_bits, a.acc_block, a.acc_lanes, a.integer_acc, a.u_operand, a.epilogue_roundings,
-      a.u_activation, a.flushes_subnormals, a.u_exp, a.u_p, a.p_underflow, a.sums_rounded_p,
-      a.kv_block, a.u_q_inner, a.u_tanh, a.leaks_nonfinite, a.multiplies_pruned);
+  std::string key =
+      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", a.u_acc,
+                  a.acc_truncates, a.acc_bits, a.acc_block, a.acc_lanes, a.integer_acc, a.u_operand,
+                  a.epilogue_roundings, a.u_activation, a.flushes_subnormals, a.u_exp, a.u_p,
+                  a.p_underflow, a.sums_rounded_p, a.kv_block, a.u_q_inner, a.u_q_step,
+                  a.p_in_pages, a.u_tanh, a.leaks_nonfinite, a.multiplies_pruned);
   for (const BatteryInput& input : battery) {
     key += fmt::format("|{} {} {} {} {} {}", input.problem.op().name(), input.problem.text(),
                        input.draw.distribution, input.draw.seed, input.draw.content, input.exact);

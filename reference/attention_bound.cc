@@ -6,6 +6,12 @@
 //
 // |δs| = n_QK·u_a·x + 4u₃₂·y + u_tanh·t; n_b blocks of B_c keys; n_QK, n_PV the chains of
 // additions. T_stat is the same in the mean square. Dequantized operands are rounded once to fp32.
+//
+// Integer kernels round to fixed steps. A step of q errs by up to u_step·max|q| in every product,
+// whatever q_i is: |δs| grows by u_step·z, z = |scale|·max|q|·Σ|k|. Bytes of P·v_scale err by up to
+// half a step, ρ·max over the page; a weight below that may vanish, but no more: r = min(p,
+// ρ·max/v_scale), and T_det grows by Σ r|v|. Rounding is uniform, Σ r²v²/3 in the mean square; but
+// weights that vanish do so with one sign, and their sum Σ p|v| counts as a whole.
 #include <algorithm>
 #include <cmath>
 
@@ -43,18 +49,24 @@ struct LogitError {
   double x = 0;  ///< per unit of |scale|·|q|ᵀ|k|
   double y = 0;  ///< per unit of |s−m| + |m| + …
   double t = 0;  ///< per unit of the capped logit
+  double z = 0;  ///< per unit of |scale|·max|q|·Σ|k|
 };
 
 LogitError logit_error(const Arithmetic& a, const RowArithmetic& r) {
   return {.x = r.n_qk * a.u_acc + a.u_q_inner + a.u_operand + 2 * r.dequantized,
           .y = 4 * kU32,
-          .t = a.u_tanh};
+          .t = a.u_tanh,
+          .z = a.u_q_step};
 }
 
+/// unit · sum; sums that nothing depends on may be infinite.
+double part_of(double unit, double sum) { return unit > 0 ? unit * sum : 0; }
+
 /// First-order sums become limits when logits move by up to δ: (e^δ − 1)/δ · e^δ ≤ e^2δ.
-double beyond_first_order(const LogitError& unit, double max_x, double max_y) {
+double beyond_first_order(const LogitError& unit, double max_x, double max_y, double max_z) {
   constexpr double kCertain = 50;  // e^100: no limit at all
-  return std::exp(2 * std::min(unit.x * max_x + (unit.y + unit.t) * max_y, kCertain));
+  const double moved = unit.x * max_x + (unit.y + unit.t) * max_y + part_of(unit.z, max_z);
+  return std::exp(2 * std::min(moved, kCertain));
 }
 
 Placement placement_of(int flags, const Arithmetic& arithmetic) {
@@ -90,12 +102,13 @@ double o_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   const LogitError unit = logit_error(a, r);
   const double o = std::abs(term(kTermValue));
   const double moved = unit.x * term(kTermB) + unit.y * term(kTermE) + unit.t * term(kTermG) +
+                       part_of(unit.z, term(kTermZ)) +
                        (2 * a.u_exp + 2 * r.blocks * (kU32 + a.u_exp)) * term(kTermD);
   const double weighted =
       a.u_p + a.u_operand + 2 * r.dequantized + r.n_pv * a.u_acc + r.blocks * kU32;
   return output_rounding(p, o) +
-         (moved + weighted * term(kTermA)) *
-             beyond_first_order(unit, term(kTermMaxX), term(kTermMaxY)) +
+         (moved + weighted * term(kTermA) + part_of(a.p_in_pages ? 1 : 0, term(kTermPage))) *
+             beyond_first_order(unit, term(kTermMaxX), term(kTermMaxY), term(kTermMaxZ)) +
          r.eta * term(kTermV) + (r.block + r.blocks) * kU32 * o + flushing(p, a, term(kTermKeys));
 }
 
@@ -110,26 +123,30 @@ double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   const double sums = 3 * chain_variance(r.n_qk, a.acc_truncates) * term(kTermB2) +
                       chain_variance(r.n_pv, a.acc_truncates) * (o2 / 3 + term(kTermC2) / 6);
   const double flushed = flushing(p, a, term(kTermKeys));
+  const double pages = term(kTermPage2) / 3 + term(kTermPageLost) * term(kTermPageLost);
+  const double steps =
+      part_of(a.u_q_step * a.u_q_step, term(kTermZ2)) + part_of(a.p_in_pages ? 1 : 0, pages);
   return std::sqrt(
       rounding * rounding / 3 + p_rounding + (1 + r.blocks) * a.u_exp * a.u_exp * term(kTermF) +
       r.eta * r.eta * term(kTermV2) / 3 + a.u_acc * a.u_acc * sums +
       kU32 * kU32 * (16 * term(kTermE2) + (r.block + r.blocks) * o2 / 3) +
       a.u_tanh * a.u_tanh * term(kTermG2) + inner * term(kTermB2) +
       (a.u_operand * a.u_operand / 3 + 4 * r.dequantized * r.dequantized) * term(kTermC2) +
-      flushed * flushed);
+      flushed * flushed + steps);
 }
 
 double lse_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerms& term) {
   const double keys = term(kLseKeys);
   const RowArithmetic r(p, a, keys);
   const LogitError unit = logit_error(a, r);
-  const double logits = unit.x * term(kLseX) + unit.y * term(kLseY) + unit.t * term(kLseT);
+  const double logits = unit.x * term(kLseX) + unit.y * term(kLseY) + unit.t * term(kLseT) +
+                        part_of(unit.z, term(kLseZ));
   const double sum = (1 + r.blocks) * a.u_exp + (r.block + r.blocks) * kU32 +
                      (a.sums_rounded_p ? a.u_p : 0) + r.eta * keys * term(kLseInverseSum);
   // The logarithm is good to an ulp, and m may pass through units of log 2.
   const double logarithm = 2 * kU32 * (term(kLseMax) + term(kLseLogSum));
-  return logits * beyond_first_order(unit, term(kLseMaxX), term(kLseMaxY)) + sum + logarithm +
-         kU32 * std::abs(term(kLseValue)) + flushing(p, a, keys);
+  return logits * beyond_first_order(unit, term(kLseMaxX), term(kLseMaxY), term(kLseMaxZ)) + sum +
+         logarithm + kU32 * std::abs(term(kLseValue)) + flushing(p, a, keys);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ void clear(AttentionRow& row) {
   row.key.clear();
   row.s.clear();
   row.x.clear();
+  row.z.clear();
   row.t.clear();
   row.extra.clear();
   row.p.clear();
@@ -189,6 +190,7 @@ void AttentionOperands::load(std::int64_t b, std::int64_t head_kv, KeyRange rang
   kv.count = range.size();
   kv.k.resize(kv.count * p_.head_dim);
   kv.v.resize(kv.count * p_.head_dim_v);
+  kv.k_size.assign(kv.count, 0);
   kv.k_scale.assign(kv.count, 1);
   kv.v_scale.assign(kv.count, 1);
   if (kv.count == 0) return;
@@ -201,6 +203,9 @@ void AttentionOperands::load(std::int64_t b, std::int64_t head_kv, KeyRange rang
   for (std::int64_t j = 0; j < kv.count; ++j) {
     const std::int64_t row = s.kv_row(head_kv, range.lo + j);
     decode_codes(in_[kAttentionK], row * p_.head_dim, p_.head_dim, &kv.k[j * p_.head_dim]);
+    for (std::int64_t c = 0; c < p_.head_dim; ++c) {
+      kv.k_size[j] += std::abs(kv.k[j * p_.head_dim + c]);
+    }
     if (p_.head_dim_v > 0) {
       decode_codes(v, row * v_width, p_.head_dim_v, &kv.v[j * p_.head_dim_v]);
     }
@@ -227,7 +232,11 @@ void AttentionOperands::softmax(const AttentionQuery& query, const AttentionKv& 
   if (!query.covered) return;
   std::vector<double> q;
   decode_q(query, q);
-  for (const double value : q) row.nan_q = row.nan_q || std::isnan(value);
+  double largest_q = 0;
+  for (const double value : q) {
+    row.nan_q = row.nan_q || std::isnan(value);
+    largest_q = std::max(largest_q, std::abs(value));
+  }
   AttentionSequence s = sequence_[query.b];
   if (fault.top_left) s.offset = 0;
   const double scale = fault.no_scale ? 1 : p_.scale;
@@ -264,6 +273,7 @@ void AttentionOperands::softmax(const AttentionQuery& query, const AttentionKv& 
     row.s.push_back(logit);
     const double size = product.magnitude * std::abs(kv.k_scale[at]);
     row.x.push_back(std::abs(scale) * size);
+    row.z.push_back(std::abs(scale * kv.k_scale[at]) * largest_q * kv.k_size[at]);
     row.t.push_back(capped);
     row.extra.push_back(extra);
     row.max_product = std::max(row.max_product, size);

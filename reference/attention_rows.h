@@ -47,6 +47,7 @@ struct AttentionKv {
   std::int64_t count = 0;
   std::vector<float> k;         ///< [count, d]
   std::vector<float> v;         ///< [count, d_v]
+  std::vector<double> k_size;   ///< [count]: Σ|k|
   std::vector<double> k_scale;  ///< [count]
   std::vector<double> v_scale;  ///< [count]
 };
@@ -56,6 +57,7 @@ struct AttentionRow {
   std::vector<std::int64_t> key;  ///< ascending
   std::vector<double> s;          ///< logits after all terms
   std::vector<double> x;          ///< |scale|·|q|ᵀ|k|
+  std::vector<double> z;          ///< |scale|·max|q|·Σ|k|
   std::vector<double> t;          ///< |logit| after softcap; 0 without
   std::vector<double> extra;      ///< |alibi| + |bias|
   std::vector<double> p;          ///< weights; with sink_p they sum to 1

@@ -91,9 +91,28 @@ void add_weighted(const Lanes e, double w, Lanes& __restrict first, Lanes& __res
   }
 }
 
+/// The most that each weight of a row can lose where P·v_scale is rounded to bytes: half a step of
+/// its page, or all of it if that is less.
+std::vector<double> lost_in_pages(const AttentionRow& row, const AttentionKv& kv) {
+  std::vector<double> lost(row.key.size());
+  for (std::size_t at = 0; at < lost.size();) {
+    const std::int64_t page = row.key[at] / kPageKeys;
+    double largest = 0;
+    std::size_t end = at;
+    for (; end < lost.size() && row.key[end] / kPageKeys == page; ++end) {
+      largest = std::max(largest, row.p[end] * kv.v_scale[row.key[end] - kv.first]);
+    }
+    for (; at < end; ++at) {
+      lost[at] = std::min(row.p[at], kPageRounding * largest / kv.v_scale[row.key[at] - kv.first]);
+    }
+  }
+  return lost;
+}
+
 // First pass: the output, and the sums that do not need it.
 void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
-                std::span<const std::int64_t> columns, ColumnSums& sums) {
+                std::span<const std::int64_t> columns, std::span<const double> lost,
+                ColumnSums& sums) {
   Lanes v{};
   Lanes size{};
   Lanes o{};
@@ -108,6 +127,11 @@ void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t wid
     }
     add_weighted(size, p, sums.term[kTermA], sums.term[kTermC2]);
     add_weighted(size, 1 / row.l, sums.term[kTermV], sums.term[kTermV2]);
+    if (!lost.empty()) {
+      add_weighted(size, lost[at], sums.term[kTermPage], sums.term[kTermPage2]);
+      for (int c = 0; c < kColumns && lost[at] == p; ++c)
+        sums.term[kTermPageLost][c] += size[c] * p;
+    }
     if (finite) continue;
     for (int c = 0; c < kColumns; ++c) {
       if (!std::isfinite(v[c])) (weighs(row, at) ? sums.non_finite : sums.open)[c] = true;
@@ -117,11 +141,12 @@ void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t wid
 }
 
 // e = p|v − o| of one key.
-void add_deviation(ColumnSums& sums, const Lanes& e, double x, double y, double t) {
+void add_deviation(ColumnSums& sums, const Lanes& e, double x, double y, double t, double z) {
   add_weighted(e, 1, sums.term[kTermD], sums.term[kTermF]);
   add_weighted(e, x, sums.term[kTermB], sums.term[kTermB2]);
   add_weighted(e, y, sums.term[kTermE], sums.term[kTermE2]);
   if (t != 0) add_weighted(e, t, sums.term[kTermG], sums.term[kTermG2]);
+  if (z != 0) add_weighted(e, z, sums.term[kTermZ], sums.term[kTermZ2]);
 }
 
 // Second pass: the deviations |v − o|, weighted.
@@ -134,19 +159,21 @@ void sum_deviations(const AttentionRow& row, const AttentionKv& kv, std::int64_t
     if (!weighs(row, at)) continue;
     gather(kv, row.key[at], width, columns, v);
     for (int c = 0; c < kColumns; ++c) e[c] = row.p[at] * std::abs(v[c] - o[c]);
-    add_deviation(sums, e, row.x[at], logit_size(row, at), row.t[at]);
+    add_deviation(sums, e, row.x[at], logit_size(row, at), row.t[at], row.z[at]);
   }
   if (row.sink_p == 0) return;
   for (int c = 0; c < kColumns; ++c) e[c] = row.sink_p * std::abs(o[c]);
-  add_deviation(sums, e, 0, sink_size(row), 0);
+  add_deviation(sums, e, 0, sink_size(row), 0, 0);
 }
 
 struct RowSums {
-  double x = 0;  ///< Σ p·x, likewise y and t
+  double x = 0;  ///< Σ p·x, likewise y, t and z
   double y = 0;
   double t = 0;
+  double z = 0;
   double max_x = 0;
   double max_y = 0;
+  double max_z = 0;
 };
 
 RowSums sums_of(const AttentionRow& row) {
@@ -157,9 +184,11 @@ RowSums sums_of(const AttentionRow& row) {
     sums.x += row.p[at] * row.x[at];
     sums.y += row.p[at] * y;
     sums.t += row.p[at] * row.t[at];
+    sums.z += row.p[at] * row.z[at];
     if (row.p[at] < kNegligibleWeight) continue;
     sums.max_x = std::max(sums.max_x, row.x[at]);
     sums.max_y = std::max(sums.max_y, y);
+    sums.max_z = std::max(sums.max_z, row.z[at]);
   }
   if (row.sink_p > 0) sums.y += row.sink_p * sink_size(row);
   return sums;
@@ -240,6 +269,8 @@ class Evaluation {
     const auto keys = static_cast<double>(operands_.range(query, {}).size());
     if (task.lse >= 0) set_lse(task.lse, row, row_sums, keys, flags);
     const std::int64_t width = operands_.problem().head_dim_v;
+    std::vector<double> lost;
+    if (operands_.problem().kv_dtype == DType::kS8) lost = lost_in_pages(row, kv);
     for (std::int64_t at = task.o_begin; at < task.o_end; at += kColumns) {
       const std::int64_t count = std::min<std::int64_t>(kColumns, task.o_end - at);
       std::array<std::int64_t, kColumns> column{};
@@ -249,7 +280,7 @@ class Evaluation {
       const std::span<const std::int64_t> columns(column.data(), static_cast<std::size_t>(count));
       ColumnSums sums;
       if (row.m != -std::numeric_limits<double>::infinity()) {
-        sum_values(row, kv, width, columns, sums);
+        sum_values(row, kv, width, columns, lost, sums);
         sum_deviations(row, kv, width, columns, sums);
       }
       for (std::int64_t c = 0; c < count; ++c) {
@@ -258,6 +289,7 @@ class Evaluation {
         term[kTermKeys][at + c] = keys;
         term[kTermMaxX][at + c] = row_sums.max_x;
         term[kTermMaxY][at + c] = row_sums.max_y;
+        term[kTermMaxZ][at + c] = row_sums.max_z;
         term[kTermFirst][at + c] = at + c == task.o_begin ? 1 : 0;
       }
     }
@@ -266,7 +298,7 @@ class Evaluation {
   void set_o(std::int64_t at, const ColumnSums& sums, int c, const AttentionQuery& query,
              std::int64_t column, const AttentionRow& row, int flags) {
     std::vector<std::vector<double>>& term = terms_[kAttentionO].column;
-    for (int i = 0; i <= kTermV2; ++i) term[i][at] = sums.term[i][c];
+    for (int i = 0; i < kTermKeys; ++i) term[i][at] = sums.term[i][c];
     if (!row.nan) {
       if (sums.non_finite[c]) flags |= kFlagNonFinite;
       if (sums.open[c] || sums.term[kTermA][c] * row.l > kOverflow) flags |= kFlagAnything;
@@ -285,12 +317,14 @@ class Evaluation {
     term[kLseX][at] = sums.x;
     term[kLseY][at] = sums.y;
     term[kLseT][at] = sums.t;
+    term[kLseZ][at] = sums.z;
     term[kLseKeys][at] = keys;
     term[kLseMax][at] = finite ? std::abs(row.m) : 0;
     term[kLseLogSum][at] = finite ? std::log(row.l) : 0;
     term[kLseInverseSum][at] = finite ? 1 / row.l : 0;
     term[kLseMaxX][at] = sums.max_x;
     term[kLseMaxY][at] = sums.max_y;
+    term[kLseMaxZ][at] = sums.max_z;
     term[kLseFlags][at] = flags;
   }
 

@@ -52,7 +52,7 @@ int register_all() {
   int count = 0;
   for (const Variant* variant : variants()) {
     if (variant->baseline) continue;  // other people's code is reported on, not judged
-    for (const Problem& problem : check_matrix(find_op(variant->op))) {
+    for (const Problem& problem : check_matrix(*variant)) {
       if (!refusal(*variant, problem).empty()) continue;
       testing::RegisterTest(
           ("Variants/" + full_name(*variant)).c_str(), name_of_problem(problem).substr(1).c_str(),

@@ -23,17 +23,22 @@ struct AttentionAvx512F32 : Avx512F32 {
   static Reg scale_floor(Reg a, Reg x) { return _mm512_scalef_ps(a, x); }
 };
 
-/// 16 elements from element i of fp32, bf16, fp16, E4M3 or s8; lanes outside the mask are 0 and not
-/// read. E4M3 shifted by 7 bits is the fp16 number 2^-8 times as large, subnormals included.
-inline __m512 load_codes_avx512(const std::byte* data, DType dtype, std::int64_t i,
-                                __mmask16 lanes) {
-  if (dtype != DType::kS8 && dtype != DType::kE4m3) return load_float_avx512(data, dtype, i, lanes);
-  const __m128i codes = _mm_maskz_loadu_epi8(lanes, data + i);
-  if (dtype == DType::kS8) return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+/// E4M3 shifted by 7 bits is the fp16 number 2^-8 times as large, subnormals included.
+inline __m512 from_e4m3_avx512(__m128i codes) {
   const __m256i wide = _mm256_slli_epi16(_mm256_cvtepu8_epi16(codes), 7);
   const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x4000)), 1);
   const __m256i rest = _mm256_and_si256(wide, _mm256_set1_epi16(0x3fff));
   return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(sign, rest)), _mm512_set1_ps(256.0F));
+}
+
+/// 16 elements from element i of fp32, bf16, fp16, E4M3 or s8; lanes outside the mask are 0 and not
+/// read.
+inline __m512 load_codes_avx512(const std::byte* data, DType dtype, std::int64_t i,
+                                __mmask16 lanes) {
+  if (dtype != DType::kS8 && dtype != DType::kE4m3) return load_float_avx512(data, dtype, i, lanes);
+  const __m128i codes = _mm_maskz_loadu_epi8(lanes, data + i);
+  if (dtype == DType::kE4m3) return from_e4m3_avx512(codes);
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
 }
 
 /// How far ahead of its use a stored cache is fetched.

@@ -2,12 +2,10 @@
 
 namespace pareto {
 
-LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
-                        const RowBlock& block, std::int64_t r, float k_head_scale) {
+LogitTerms terms_of_query(const AttentionProblem& problem, const AttentionCall& call,
+                          const AttentionSequence& s, std::int64_t head, std::int64_t query,
+                          float k_head_scale) {
   constexpr double kLog2E = 1.44269504088896341;
-  const AttentionSequence& s = block.sequence;
-  const std::int64_t head = block.head(r);
-  const std::int64_t query = block.query(r);
   LogitTerms terms;
   double factor = problem.scale * k_head_scale;
   if (problem.q_dtype == DType::kE4m3) {
@@ -28,6 +26,11 @@ LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& ca
   }
   terms.range = problem.visible(query, s.seq_q, s.seq_kv);
   return terms;
+}
+
+LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
+                        const RowBlock& block, std::int64_t r, float k_head_scale) {
+  return terms_of_query(problem, call, block.sequence, block.head(r), block.query(r), k_head_scale);
 }
 
 }  // namespace pareto

@@ -57,6 +57,11 @@ struct TaskRow {
   SoftmaxState state;
 };
 
+/// The terms of a query, without scales of single keys; k_scale: of the whole head.
+LogitTerms terms_of_query(const AttentionProblem& problem, const AttentionCall& call,
+                          const AttentionSequence& sequence, std::int64_t head, std::int64_t query,
+                          float k_scale);
+
 /// The terms of row r of a task.
 LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
                         const RowBlock& block, std::int64_t r, float k_head_scale);

@@ -1,0 +1,116 @@
+// One page of the KV cache for all rows of a unit, in floating point: scores, weights, P·V.
+//
+// Included inside a `#pragma GCC target` region; T is the policy of an instruction set and of the
+// type that K and V have, which it widens as it loads them.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/attention/decode_attention.h"
+#include "kernels/attention/decode_pages.h"
+#include "kernels/attention/decode_softmax.h"
+#include "kernels/attention/decode_tiles.h"
+#include "reference/attention.h"
+
+namespace pareto {
+
+template <typename T>
+class DecodeFloatPages {
+ public:
+  using Lanes = T;
+  static constexpr std::int64_t kKeys = 2 * T::kLanes;
+
+  explicit DecodeFloatPages(const AttentionProblem& p)
+      : layout_(PageLayout::of(p, kKeys, T::kPair, T::kColumns * T::kLanes,
+                               T::kColumnStep * T::kLanes)),
+        head_dim_(p.head_dim),
+        // An odd number of lines, lest rows fall into the same sets of L1.
+        q_stride_(layout_.steps / 32 * 32 + 48) {
+    layout_.order = T::kOrder;
+  }
+
+  [[nodiscard]] const PageLayout& layout() const { return layout_; }
+
+  [[nodiscard]] DecodeSpace<T> make_space(std::int64_t rows) const {
+    DecodeSpace<T> space;
+    space.q = AlignedBuffer<std::uint32_t>(rows * q_stride_);
+    space.s = AlignedBuffer<float>(rows * kStride);
+    return space;
+  }
+
+  /// Row r of q, from element `at` on.
+  void pack_q(const Tensor& q, std::int64_t at, std::int64_t r, DecodeSpace<T>& space) const {
+    T::pack_q(q, at, head_dim_, space.q.data() + r * q_stride_);
+  }
+
+  void visit(const DecodePage& page, DecodeSpace<T>& space) const {
+    // Tiles of equal height.
+    const std::int64_t tiles = (page.rows + T::kRows - 1) / T::kRows;
+    const std::int64_t height = (page.rows + tiles - 1) / tiles;
+    for (std::int64_t r = 0; r < page.rows; r += height) {
+      DecodeTiles<T>::score(std::min(height, page.rows - r))(space.q.data() + r * q_stride_,
+                                                             q_stride_, page.data, layout_.steps,
+                                                             space.s.data() + r * kStride, kStride);
+    }
+    for (std::int64_t r = 0; r < page.rows; ++r) soften(page, r, space);
+    if (page.non_finite) {
+      for (std::int64_t r = 0; r < page.rows; ++r) add_seen_values(page, r, space);
+      return;
+    }
+    const std::byte* v = page.data + layout_.v_offset();
+    for (std::int64_t c = 0; c < layout_.columns; c += layout_.panel) {
+      for (std::int64_t r = 0; r < page.rows; r += height) {
+        DecodeTiles<T>::add_values(std::min(height, page.rows - r),
+                                   layout_.panel_at(c) / T::kLanes)(
+            weights(r, space), kStride, v + c * kKeys * layout_.element_bytes, kKeys / T::kPair,
+            space.o.data() + r * page.o_stride + c, page.o_stride);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kStride = kKeys + 16;  // of scores and weights: lines, odd
+
+  static std::uint32_t* weights(std::int64_t r, DecodeSpace<T>& space) {
+    return reinterpret_cast<std::uint32_t*>(space.s.data() + r * kStride);
+  }
+
+  // Scores of row r to weights, in place.
+  void soften(const DecodePage& page, std::int64_t r, DecodeSpace<T>& space) const {
+    const float* k_scale = nullptr;
+    if (layout_.scales) {
+      k_scale = reinterpret_cast<const float*>(page.data + layout_.scale_offset());
+    }
+    typename T::Reg w[2];
+    weigh_page<T>(space.rows[r], page.first_key, space.s.data() + r * kStride, k_scale,
+                  space.o.data() + r * page.o_stride, layout_.columns, space.sums.data() + r * 16,
+                  w);
+    if (k_scale != nullptr) {
+      w[0] = T::V::mul(w[0], T::load_floats(k_scale + kKeys));
+      w[1] = T::V::mul(w[1], T::load_floats(k_scale + kKeys + T::kLanes));
+    }
+    T::store_page_weights(weights(r, space), w);
+  }
+
+  // o of row r beside a non-finite v: keys that the row does not see have weight 0, but 0·∞ is not
+  // 0.
+  void add_seen_values(const DecodePage& page, std::int64_t r, DecodeSpace<T>& space) const {
+    const LogitTerms& terms = space.rows[r].terms;
+    const std::byte* v = page.data + layout_.v_offset();
+    float* o = space.o.data() + r * page.o_stride;
+    for (std::int64_t j = 0; j < kKeys; ++j) {
+      if (!terms.sees(page.first_key + j)) continue;
+      const float weight = T::weight_at(weights(r, space), j);
+      for (std::int64_t c = 0; c < layout_.columns; ++c) {
+        o[c] += weight * T::value_at(v, layout_.v_at(j, c));
+      }
+    }
+  }
+
+  PageLayout layout_;
+  std::int64_t head_dim_;
+  std::int64_t q_stride_;
+};
+
+}  // namespace pareto

@@ -1,0 +1,159 @@
+#include "kernels/attention/decode_pages.h"
+
+#include <algorithm>
+
+namespace pareto {
+namespace {
+
+std::int64_t round_up(std::int64_t value, std::int64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+/// Where the page holds its code number `at`.
+std::int64_t place_of(std::int64_t at, CodeOrder order) {
+  if (order == CodeOrder::kPlain) return at;
+  const std::int64_t half = at / 32 % 2;
+  return at / 64 * 64 + at % 32 / 8 * 16 + half * 8 + at % 8;
+}
+
+bool is_finite(std::uint32_t code, DType dtype) {
+  std::uint32_t exponent = 0;  // one-byte types are refused unless finite
+  if (dtype == DType::kF32) exponent = 0x7f800000;
+  if (dtype == DType::kBf16) exponent = 0x7f80;
+  if (dtype == DType::kF16) exponent = 0x7c00;
+  return exponent == 0 || (code & exponent) != exponent;
+}
+
+/// Keys [first, last) of slot k into one page.
+template <typename Code>
+void pack_k(const KvRows& rows, const PageLayout& l, std::int64_t first, std::int64_t last,
+            Code* out) {
+  const auto flip = static_cast<Code>(l.k_flip);
+  for (std::int64_t j = first; j < last; ++j) {
+    const Code* from = reinterpret_cast<const Code*>(rows.data) + rows.element(j);
+    for (std::int64_t c = 0; c < rows.count; ++c) {
+      const std::int64_t at = (c / l.pair * l.keys + j - first) * l.pair + c % l.pair;
+      out[place_of(at, l.order)] = static_cast<Code>(from[c] ^ flip);
+    }
+  }
+}
+
+/// Likewise of slot v; true if a value is not finite.
+template <typename Code>
+bool pack_v(const KvRows& rows, const PageLayout& l, std::int64_t first, std::int64_t last,
+            Code* out) {
+  bool odd = false;
+  for (std::int64_t j = first; j < last; ++j) {
+    const Code* from = reinterpret_cast<const Code*>(rows.data) + rows.element(j);
+    for (std::int64_t c = 0; c < rows.count; ++c) {
+      out[place_of(l.v_at(j - first, c), l.order)] = from[c];
+      odd = odd || !is_finite(from[c], rows.dtype);
+    }
+  }
+  return odd;
+}
+
+/// Calls body with a value of the unsigned type that holds an element's code.
+template <typename Body>
+void with_code_type(std::int64_t element_bytes, const Body& body) {
+  if (element_bytes == 4) {
+    body(std::uint32_t{});
+  } else if (element_bytes == 2) {
+    body(std::uint16_t{});
+  } else {
+    body(std::uint8_t{});
+  }
+}
+
+}  // namespace
+
+PageLayout PageLayout::of(const AttentionProblem& p, std::int64_t keys, std::int64_t pair,
+                          std::int64_t panel, std::int64_t column_grain) {
+  PageLayout layout;
+  layout.keys = keys;
+  layout.pair = pair;
+  layout.panel = panel;
+  layout.steps = (p.head_dim + pair - 1) / pair;
+  layout.columns = round_up(p.head_dim_v, column_grain);
+  layout.element_bytes = static_cast<std::int64_t>(size_of(p.kv_dtype));
+  layout.scales = p.kv_dtype == DType::kS8;
+  return layout;
+}
+
+DecodePages::DecodePages(const AttentionProblem& p, const PageLayout& layout,
+                         std::span<const Tensor> in, ThreadPool& pool)
+    : layout_(layout), heads_kv_(p.heads_kv) {
+  for (const AttentionSlot slot : {kAttentionCuSeqlensKv, kAttentionSeqlensKv}) {
+    const std::span<const std::int32_t> table = in[slot].span<const std::int32_t>();
+    lengths_.insert(lengths_.end(), table.begin(), table.end());
+  }
+  AttentionTables tables = AttentionTables::from(in);
+  AttentionProblem kv_only = p;
+  // Queries arrive later; where keys lie does not depend on them.
+  if (p.layout == AttentionLayout::kPagedRagged) kv_only.layout = AttentionLayout::kPaged;
+  const std::vector<std::int32_t> no_queries(static_cast<std::size_t>(p.batch) + 1, 0);
+  if (kv_only.ragged_q()) tables.cu_seqlens_q = no_queries.data();
+
+  std::vector<AttentionSequence> sequences;
+  std::int64_t pages = 0;
+  for (std::int64_t b = 0; b < p.batch; ++b) {
+    sequences.push_back(AttentionSequence::of(kv_only, tables, b));
+    first_page_.push_back(pages);
+    pages_.push_back((sequences[b].seq_kv + layout.keys - 1) / layout.keys);
+    pages += pages_[b] * heads_kv_;
+  }
+  data_ = AlignedBuffer<std::byte>(pages * layout.bytes());
+  non_finite_ = AlignedBuffer<std::uint8_t>(pages);
+  k_scale_ = AlignedBuffer<float>(p.batch * heads_kv_);
+  v_scale_ = AlignedBuffer<float>(p.batch * heads_kv_);
+  for (std::int64_t at = 0; at < k_scale_.size(); ++at) {
+    const std::int64_t scale = kv_scale_index(p, at / heads_kv_, at % heads_kv_);
+    const bool scaled = p.kv_dtype == DType::kE4m3;
+    const AttentionSlot v_slot = p.has_v ? kAttentionVScale : kAttentionKScale;
+    k_scale_[at] = scaled ? in[kAttentionKScale].as<const float>()[scale] : 1.0F;
+    v_scale_[at] = scaled ? in[v_slot].as<const float>()[scale] : 1.0F;
+  }
+  pool.run([&](int thread, int threads) {
+    const auto [begin, end] = share_of(pages, thread, threads);
+    std::int64_t head = 0;
+    for (std::int64_t at = begin; at < end; ++at) {
+      while (at >= first_page(head) + pages_[head / heads_kv_]) ++head;
+      const AttentionSequence& s = sequences[head / heads_kv_];
+      const KvRows k = KvRows::of_k(p, in, s, head % heads_kv_);
+      pack_page(k, KvRows::of_v(p, in, s, head % heads_kv_), head, at - first_page(head));
+      if (layout_.scales) take_scales(p, in, k, head, at - first_page(head));
+    }
+  });
+}
+
+void DecodePages::pack_page(const KvRows& k, const KvRows& v, std::int64_t head,
+                            std::int64_t page) {
+  const std::int64_t at = first_page(head) + page;
+  std::byte* out = data_.data() + at * layout_.bytes();
+  const std::int64_t first = page * layout_.keys;
+  const std::int64_t last = std::min(first + layout_.keys, k.sequence.seq_kv);
+  with_code_type(layout_.element_bytes, [&](auto code) {
+    using Code = decltype(code);
+    pack_k(k, layout_, first, last, reinterpret_cast<Code*>(out));
+    const bool odd =
+        pack_v(v, layout_, first, last, reinterpret_cast<Code*>(out + layout_.v_offset()));
+    non_finite_[at] = odd ? 1 : 0;
+  });
+}
+
+void DecodePages::take_scales(const AttentionProblem& p, std::span<const Tensor> in,
+                              const KvRows& k, std::int64_t head, std::int64_t page) {
+  const auto* from_k = in[kAttentionKScale].as<const float>();
+  const auto* from_v = p.has_v ? in[kAttentionVScale].as<const float>() : from_k;
+  auto* out = reinterpret_cast<float*>(data_.data() + (first_page(head) + page) * layout_.bytes() +
+                                       layout_.scale_offset());
+  const std::int64_t first = page * layout_.keys;
+  const std::int64_t last = std::min(first + layout_.keys, k.sequence.seq_kv);
+  for (std::int64_t j = first; j < last; ++j) {
+    const std::int64_t row = k.sequence.kv_row(k.head_kv, j);
+    out[j - first] = from_k[row];
+    out[layout_.keys + j - first] = from_v[row];
+  }
+}
+
+}  // namespace pareto

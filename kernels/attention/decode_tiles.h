@@ -1,0 +1,129 @@
+// Register tiles of decode in floating point: up to kRows rows against one page of the KV cache.
+//
+// Included inside a `#pragma GCC target` region; T is the instruction set's policy. A page holds
+// two registers of keys, so that a step of K serves 2·R sums and one of V up to C·R; fewer rows
+// take several steps side by side, lest sums wait for themselves. Tiles read a page from its first
+// byte to its last: hardware prefetchers then keep up through all phases, while asking for lines
+// ahead slowed the stream down (Zen 4, 8 KiB ahead: 31 to 24 GB/s), and so did columns out of order
+// (to 18 GB/s).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace pareto {
+
+/// s[R][2 registers] = q[R][steps] · K [steps][2 registers].
+template <typename T, int R>
+void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte* k,
+                       std::int64_t steps, float* s, std::int64_t lds) {
+  constexpr int kSteps = std::clamp(T::kScoreSums / (2 * R), 1, 4);
+  typename T::Reg acc[kSteps][R][2];
+#pragma GCC unroll 4
+  for (int u = 0; u < kSteps; ++u) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) acc[u][r][0] = acc[u][r][1] = T::V::set1(0.0F);
+  }
+  std::int64_t step = 0;
+  for (; step + kSteps <= steps; step += kSteps) {
+#pragma GCC unroll 4
+    for (int u = 0; u < kSteps; ++u) {
+      typename T::Reg low;
+      typename T::Reg high;
+      T::load_two(k + (step + u) * 2 * T::kLoadBytes, low, high);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const auto x = T::broadcast(q + r * ldq + step + u);
+        acc[u][r][0] = T::multiply_add(acc[u][r][0], low, x);
+        acc[u][r][1] = T::multiply_add(acc[u][r][1], high, x);
+      }
+    }
+  }
+  for (; step < steps; ++step) {
+    typename T::Reg low;
+    typename T::Reg high;
+    T::load_two(k + step * 2 * T::kLoadBytes, low, high);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const auto x = T::broadcast(q + r * ldq + step);
+      acc[0][r][0] = T::multiply_add(acc[0][r][0], low, x);
+      acc[0][r][1] = T::multiply_add(acc[0][r][1], high, x);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; ++c) {
+      typename T::Reg sum = acc[0][r][c];
+#pragma GCC unroll 4
+      for (int u = 1; u < kSteps; ++u) sum = T::V::add(sum, acc[u][r][c]);
+      T::store_floats(s + r * lds + c * T::kLanes, sum);
+    }
+  }
+}
+
+/// o[R][C registers] += p[R][steps] · V [steps][C registers].
+template <typename T, int R, int C>
+void decode_value_tile(const std::uint32_t* p, std::int64_t ldp, const std::byte* v,
+                       std::int64_t steps, float* o, std::int64_t ldo) {
+  typename T::Reg acc[R][C];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[r][c] = T::load_floats(o + r * ldo + c * T::kLanes);
+  }
+  for (std::int64_t step = 0; step < steps; ++step, v += C * T::kLoadBytes) {
+    typename T::Reg w[C];
+#pragma GCC unroll 4
+    for (int c = 0; c + 1 < C; c += 2) T::load_two(v + c * T::kLoadBytes, w[c], w[c + 1]);
+    if constexpr (C % 2 == 1) w[C - 1] = T::load_one(v + (C - 1) * T::kLoadBytes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const auto x = T::broadcast(p + r * ldp + step);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) acc[r][c] = T::multiply_add(acc[r][c], w[c], x);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) T::store_floats(o + r * ldo + c * T::kLanes, acc[r][c]);
+  }
+}
+
+using DecodeScoreTile = void (*)(const std::uint32_t*, std::int64_t, const std::byte*, std::int64_t,
+                                 float*, std::int64_t);
+using DecodeValueTile = void (*)(const std::uint32_t*, std::int64_t, const std::byte*, std::int64_t,
+                                 float*, std::int64_t);
+
+/// Tiles of 1 … kRows rows; values in widths of kColumnStep … kColumns registers.
+template <typename T>
+class DecodeTiles {
+ public:
+  static constexpr auto score(std::int64_t rows) { return kScore[rows - 1]; }
+  static constexpr auto add_values(std::int64_t rows, std::int64_t columns) {
+    return kValue[(rows - 1) * kWidths + columns / T::kColumnStep - 1];
+  }
+
+ private:
+  static constexpr int kWidths = T::kColumns / T::kColumnStep;
+
+  template <int... kAt>
+  static constexpr std::array<DecodeScoreTile, sizeof...(kAt)> scores(
+      std::integer_sequence<int, kAt...>) {
+    return {&decode_score_tile<T, kAt + 1>...};
+  }
+  template <int... kAt>
+  static constexpr std::array<DecodeValueTile, sizeof...(kAt)> values(
+      std::integer_sequence<int, kAt...>) {
+    return {&decode_value_tile<T, kAt / kWidths + 1, (kAt % kWidths + 1) * T::kColumnStep>...};
+  }
+
+  static constexpr auto kScore = scores(std::make_integer_sequence<int, T::kRows>{});
+  static constexpr auto kValue = values(std::make_integer_sequence<int, T::kRows * kWidths>{});
+};
+
+}  // namespace pareto
