@@ -34,13 +34,14 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 
 #include "kernels/attention/decode_attention.h"
+#include "kernels/attention/decode_int8_tiles.h"
 #include "kernels/attention/decode_lanes_avx512.h"
 
 namespace pareto {
 namespace {
 
-constexpr std::int64_t kKeys = 32;
-constexpr std::int64_t kPair = 4;
+constexpr std::int64_t kKeys = kInt8PageKeys;
+constexpr std::int64_t kPair = kInt8Pair;
 constexpr std::int64_t kMaxHeadDim = 1024;  // 128 · Σ high · k and Σ low · k fit int32
 constexpr int kSplit = 128;                 // q / unit = kSplit · high + low
 constexpr int kLargestQ = 127 * kSplit;
@@ -49,113 +50,12 @@ struct Int8Lanes : DecodeLanesAvx512 {
   static constexpr int kExpDegree = 4;
 };
 
-/// Row r of q: words of `high`, words of `low`, their offsets −128·Σ, then q in fp32.
-struct QueryLayout {
-  std::int64_t steps = 0;
-  [[nodiscard]] std::int64_t half() const { return (steps + 3) / 4 * 4; }
-  [[nodiscard]] std::int64_t offsets() const { return 2 * half(); }
-  [[nodiscard]] std::int64_t floats() const { return offsets() + 2; }
-  [[nodiscard]] std::int64_t stride() const { return floats() + half() * kPair; }
-};
-
-/// s[R][32] = high and low words of q [R][steps] · K [steps][32][4], as fp32.
-template <int R>
-void int8_score_tile(const std::uint32_t* q, const QueryLayout& layout, const std::byte* k,
-                     float* s, std::int64_t lds) {
-  __m512i acc[R][2][2];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const auto* offset =
-        reinterpret_cast<const std::int32_t*>(q + r * layout.stride() + layout.offsets());
-    acc[r][0][0] = acc[r][0][1] = _mm512_set1_epi32(offset[0]);
-    acc[r][1][0] = acc[r][1][1] = _mm512_set1_epi32(offset[1]);
-  }
-  for (std::int64_t step = 0; step < layout.steps; ++step) {
-    const __m512i first = _mm512_loadu_si512(k + step * 128);
-    const __m512i second = _mm512_loadu_si512(k + step * 128 + 64);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const std::uint32_t* words = q + r * layout.stride() + step;
-      const __m512i high = _mm512_set1_epi32(static_cast<int>(words[0]));
-      const __m512i low = _mm512_set1_epi32(static_cast<int>(words[layout.half()]));
-      acc[r][0][0] = _mm512_dpbusd_epi32(acc[r][0][0], first, high);
-      acc[r][0][1] = _mm512_dpbusd_epi32(acc[r][0][1], second, high);
-      acc[r][1][0] = _mm512_dpbusd_epi32(acc[r][1][0], first, low);
-      acc[r][1][1] = _mm512_dpbusd_epi32(acc[r][1][1], second, low);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-    for (int c = 0; c < 2; ++c) {
-      const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(acc[r][0][c], 7), acc[r][1][c]);
-      _mm512_storeu_ps(s + r * lds + c * 16, _mm512_cvtepi32_ps(sum));
-    }
-  }
-}
-
-/// o[R][C · 16] += step of the row · (weights [R][8 words] · V [8][C · 16][4]). The step stands
-/// behind the weights.
-template <int R, int C>
-void int8_value_tile(const std::uint32_t* weights, std::int64_t ldp, const std::byte* v, float* o,
-                     std::int64_t ldo) {
-  constexpr int kQuads = kKeys / kPair;
-  __m512i acc[R][C];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) acc[r][c] = _mm512_setzero_si512();
-  }
-#pragma GCC unroll 1  // else loads are hoisted until sums spill
-  for (int quad = 0; quad < kQuads; ++quad) {
-    __m512i w[C];
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) w[c] = _mm512_loadu_si512(v + (quad * C + c) * 64);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i p = _mm512_set1_epi32(static_cast<int>(weights[r * ldp + quad]));
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) acc[r][c] = _mm512_dpbusd_epi32(acc[r][c], p, w[c]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m512 step = _mm512_set1_ps(std::bit_cast<float>(weights[r * ldp + kQuads]));
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      float* to = o + r * ldo + c * 16;
-      _mm512_storeu_ps(to,
-                       _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r][c]), step, _mm512_loadu_ps(to)));
-    }
-  }
-}
-
-constexpr int kRows = 4;  // 16 sums in Q·Kᵀ and in P·V
-constexpr int kColumns = 4;
-
-using ScoreTile = void (*)(const std::uint32_t*, const QueryLayout&, const std::byte*, float*,
-                           std::int64_t);
-using ValueTile = void (*)(const std::uint32_t*, std::int64_t, const std::byte*, float*,
-                           std::int64_t);
-template <int... kAt>
-constexpr std::array<ScoreTile, sizeof...(kAt)> score_tiles(
-    std::integer_sequence<int, kAt...> /*rows*/) {
-  return {&int8_score_tile<kAt + 1>...};
-}
-template <int... kAt>
-constexpr std::array<ValueTile, sizeof...(kAt)> value_tiles(
-    std::integer_sequence<int, kAt...> /*rows and columns*/) {
-  return {&int8_value_tile<kAt / kColumns + 1, kAt % kColumns + 1>...};
-}
-constexpr auto kScoreTiles = score_tiles(std::make_integer_sequence<int, kRows>{});
-constexpr auto kValueTiles = value_tiles(std::make_integer_sequence<int, kRows * kColumns>{});
-
 class DecodeInt8Pages {
  public:
   using Lanes = Int8Lanes;
 
   explicit DecodeInt8Pages(const AttentionProblem& p)
-      : layout_(PageLayout::of(p, kKeys, kPair, kColumns * 16, 16)),
+      : layout_(PageLayout::of(p, kKeys, kPair, kInt8Columns * 16, 16)),
         head_dim_(p.head_dim),
         query_{.steps = layout_.steps} {
     layout_.k_flip = 0x80;  // s8 to u8: 128 more
@@ -183,7 +83,7 @@ class DecodeInt8Pages {
 
   PageLayout layout_;
   std::int64_t head_dim_;
-  QueryLayout query_;
+  Int8QueryLayout query_;
 };
 
 /// Row r of q, from element `at` on. The unit goes into the factor of its logits.
@@ -225,12 +125,12 @@ void DecodeInt8Pages::pack_q(const Tensor& q, std::int64_t at, std::int64_t r,
 
 void DecodeInt8Pages::visit(const DecodePage& page, DecodeSpace<Int8Lanes>& space) const {
   // Tiles of equal height.
-  const std::int64_t tiles = (page.rows + kRows - 1) / kRows;
+  const std::int64_t tiles = (page.rows + kInt8Rows - 1) / kInt8Rows;
   const std::int64_t height = (page.rows + tiles - 1) / tiles;
   for (std::int64_t r = 0; r < page.rows; r += height) {
-    kScoreTiles[std::min(height, page.rows - r) - 1](space.q.data() + r * query_.stride(), query_,
-                                                     page.data, space.s.data() + r * kStride,
-                                                     kStride);
+    kInt8ScoreTiles[std::min(height, page.rows - r) - 1](space.q.data() + r * query_.stride(),
+                                                         query_, page.data,
+                                                         space.s.data() + r * kStride, kStride);
   }
   for (std::int64_t r = 0; r < page.rows; ++r) soften(page, r, space);
   const std::byte* v = page.data + layout_.v_offset();
@@ -238,7 +138,7 @@ void DecodeInt8Pages::visit(const DecodePage& page, DecodeSpace<Int8Lanes>& spac
   for (std::int64_t c = 0; c < layout_.columns; c += layout_.panel) {
     const std::int64_t width = layout_.panel_at(c) / 16;
     for (std::int64_t r = 0; r < page.rows; r += height) {
-      kValueTiles[(std::min(height, page.rows - r) - 1) * kColumns + width - 1](
+      kInt8ValueTiles[(std::min(height, page.rows - r) - 1) * kInt8Columns + width - 1](
           weights + r * kStride, kStride, v + c * kKeys, space.o.data() + r * page.o_stride + c,
           page.o_stride);
     }
@@ -281,20 +181,24 @@ void DecodeInt8Pages::soften(const DecodePage& page, std::int64_t r,
     s[8] = 0;
     return;
   }
-  float lift = 1;
-  if (largest < 0x1p-100F) [[unlikely]] {
-    lift = 0x1p64F;
-    largest *= lift;
+  float lowered = 1;
+  if (largest < 0x1p-100F) [[unlikely]] {  // powers of two beyond fp32
+    lowered = 0x1p-64F;
+    largest /= lowered;
+    w[0] = _mm512_mul_ps(w[0], _mm512_set1_ps(1 / lowered));
+    w[1] = _mm512_mul_ps(w[1], _mm512_set1_ps(1 / lowered));
   }
-  constexpr std::uint32_t kExponent = 0x7f800000;
-  const float power =
-      std::bit_cast<float>(std::bit_cast<std::uint32_t>(largest * kRoundsTo256) & kExponent);
-  const __m512 inverse = _mm512_set1_ps(128 / power * lift);
+  // The step is 2^(k − 7) with 2^k at most the largest, in the bits of the exponent.
+  constexpr std::uint32_t kOne = 127U << 23U;
+  constexpr std::uint32_t kExponent = 0xffU << 23U;
+  const std::uint32_t step =
+      (std::bit_cast<std::uint32_t>(largest * kRoundsTo256) & kExponent) - (7U << 23U);
+  const __m512 inverse = _mm512_set1_ps(std::bit_cast<float>(2 * kOne - step));
   for (int c = 0; c < 2; ++c) {
     _mm_storeu_si128(codes + c,
                      _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(w[c], inverse))));
   }
-  s[8] = power / 128 / lift;
+  s[8] = std::bit_cast<float>(step) * lowered;
 }
 
 using Kernel = DecodeAttention<DecodeInt8Pages>;
