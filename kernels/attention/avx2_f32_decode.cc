@@ -1,6 +1,6 @@
 // Decode with fp32 multiply-adds in AVX2: every type of KV cache, widened as it is loaded.
 //
-// Idea: decode_attention.h; a page of 16 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
+// Idea: paged_decode.h; a page of 16 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
 // columns in P·V, so that no sum over lanes is needed until a row is done.
 // Bottleneck: reading the cache; the multiply-adds from about 8 query heads per KV head on.
 // Layout: pages of K [d][16], V [d_v / 16][16 keys][16 columns] in the type of the cache.
@@ -76,7 +76,7 @@ struct DecodeF32Avx2 : AttentionLanesAvx2 {
 };
 
 template <DType kStored>
-using Kernel = DecodeAttention<DecodeFloatPages<DecodeF32Avx2<kStored>>>;
+using Kernel = PagedDecode<DecodeFloatPages<DecodeF32Avx2<kStored>>>;
 
 #pragma GCC pop_options
 

@@ -1,7 +1,7 @@
 // Decode with bf16 dot products in AVX-512: a bf16 KV cache, read once for all query heads; P is
 // rounded to bf16, sums are fp32.
 //
-// Idea: decode_attention.h; a page of 32 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
+// Idea: paged_decode.h; a page of 32 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
 // columns in P·V, so that no sum over lanes is needed until a row is done.
 // Bottleneck: reading the cache; the dot products from about 16 query heads per KV head on.
 // Layout: pages of K [d / 2][32][2], V [16][d_v][2].
@@ -50,7 +50,7 @@ struct DecodeBf16Avx512 : DecodeBf16Lanes {
   }
 };
 
-using Kernel = DecodeAttention<DecodeFloatPages<DecodeBf16Avx512>>;
+using Kernel = PagedDecode<DecodeFloatPages<DecodeBf16Avx512>>;
 
 #pragma GCC pop_options
 

@@ -90,7 +90,7 @@ struct DecodeFp8Avx512 : DecodeBf16Lanes {
   }
 };
 
-using Kernel = DecodeAttention<DecodeFloatPages<DecodeFp8Avx512>>;
+using Kernel = PagedDecode<DecodeFloatPages<DecodeFp8Avx512>>;
 
 #pragma GCC pop_options
 

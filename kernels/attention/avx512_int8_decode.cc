@@ -1,6 +1,6 @@
 // Decode with 8-bit dot products in AVX-512 VNNI on a KV cache in int8.
 //
-// Idea: decode_attention.h in integers. K lies as unsigned bytes; q becomes two signed bytes,
+// Idea: paged_decode.h in integers. K lies as unsigned bytes; q becomes two signed bytes,
 // q ≈ unit·(128·high + low), and 128·Σq is taken off the sums beforehand. Weights times the scales
 // of their values become unsigned bytes of a power of two of each page's own, the largest 128 …
 // 255, so that P·V of a page is an exact integer sum. Half the bytes and half the dot products of
@@ -33,9 +33,9 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 
-#include "kernels/attention/decode_attention.h"
 #include "kernels/attention/decode_int8_tiles.h"
 #include "kernels/attention/decode_lanes_avx512.h"
+#include "kernels/attention/paged_decode.h"
 
 namespace pareto {
 namespace {
@@ -201,7 +201,7 @@ void DecodeInt8Pages::soften(const DecodePage& page, std::int64_t r,
   s[8] = std::bit_cast<float>(step) * lowered;
 }
 
-using Kernel = DecodeAttention<DecodeInt8Pages>;
+using Kernel = PagedDecode<DecodeInt8Pages>;
 
 #pragma GCC pop_options
 

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/attention/decode_attention.h"
 #include "kernels/attention/decode_pages.h"
 #include "kernels/attention/decode_softmax.h"
 #include "kernels/attention/decode_tiles.h"
+#include "kernels/attention/paged_decode.h"
 #include "reference/attention.h"
 
 namespace pareto {

@@ -104,15 +104,10 @@ DecodePages::DecodePages(const AttentionProblem& p, const PageLayout& layout,
   }
   data_ = AlignedBuffer<std::byte>(pages * layout.bytes());
   non_finite_ = AlignedBuffer<std::uint8_t>(pages);
-  k_scale_ = AlignedBuffer<float>(p.batch * heads_kv_);
-  v_scale_ = AlignedBuffer<float>(p.batch * heads_kv_);
-  for (std::int64_t at = 0; at < k_scale_.size(); ++at) {
-    const std::int64_t scale = kv_scale_index(p, at / heads_kv_, at % heads_kv_);
-    const bool scaled = p.kv_dtype == DType::kE4m3;
-    const AttentionSlot v_slot = p.has_v ? kAttentionVScale : kAttentionKScale;
-    k_scale_[at] = scaled ? in[kAttentionKScale].as<const float>()[scale] : 1.0F;
-    v_scale_[at] = scaled ? in[v_slot].as<const float>()[scale] : 1.0F;
+  for (std::int64_t head = 0; head < p.batch * heads_kv_; ++head) {
+    head_scales_.push_back(KvHeadScales::of(p, in, head / heads_kv_, head % heads_kv_));
   }
+  const KvTokenScales scales = KvTokenScales::of(p, in);
   pool.run([&](int thread, int threads) {
     const auto [begin, end] = share_of(pages, thread, threads);
     std::int64_t head = 0;
@@ -121,7 +116,7 @@ DecodePages::DecodePages(const AttentionProblem& p, const PageLayout& layout,
       const AttentionSequence& s = sequences[head / heads_kv_];
       const KvRows k = KvRows::of_k(p, in, s, head % heads_kv_);
       pack_page(k, KvRows::of_v(p, in, s, head % heads_kv_), head, at - first_page(head));
-      if (layout_.scales) take_scales(p, in, k, head, at - first_page(head));
+      if (layout_.scales) pack_scales(scales, k, head, at - first_page(head));
     }
   });
 }
@@ -141,18 +136,16 @@ void DecodePages::pack_page(const KvRows& k, const KvRows& v, std::int64_t head,
   });
 }
 
-void DecodePages::take_scales(const AttentionProblem& p, std::span<const Tensor> in,
-                              const KvRows& k, std::int64_t head, std::int64_t page) {
-  const auto* from_k = in[kAttentionKScale].as<const float>();
-  const auto* from_v = p.has_v ? in[kAttentionVScale].as<const float>() : from_k;
+void DecodePages::pack_scales(const KvTokenScales& scales, const KvRows& k, std::int64_t head,
+                              std::int64_t page) {
   auto* out = reinterpret_cast<float*>(data_.data() + (first_page(head) + page) * layout_.bytes() +
                                        layout_.scale_offset());
   const std::int64_t first = page * layout_.keys;
   const std::int64_t last = std::min(first + layout_.keys, k.sequence.seq_kv);
   for (std::int64_t j = first; j < last; ++j) {
     const std::int64_t row = k.sequence.kv_row(k.head_kv, j);
-    out[j - first] = from_k[row];
-    out[layout_.keys + j - first] = from_v[row];
+    out[j - first] = scales.k[row];
+    out[layout_.keys + j - first] = scales.v[row];
   }
 }
 

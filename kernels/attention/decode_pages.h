@@ -12,7 +12,7 @@
 
 #include "harness/aligned_buffer.h"
 #include "harness/thread_pool.h"
-#include "kernels/attention/packed_kv.h"
+#include "kernels/attention/kv_rows.h"
 #include "reference/attention.h"
 
 namespace pareto {
@@ -86,9 +86,9 @@ class DecodePages {
   [[nodiscard]] bool non_finite(std::int64_t head, std::int64_t page) const {
     return non_finite_[first_page(head) + page] != 0;
   }
-  /// fp8's, of a whole head; else 1.
-  [[nodiscard]] float k_scale(std::int64_t head) const { return k_scale_[head]; }
-  [[nodiscard]] float v_scale(std::int64_t head) const { return v_scale_[head]; }
+  [[nodiscard]] const KvHeadScales& head_scales(std::int64_t head) const {
+    return head_scales_[head];
+  }
   /// cu_seqlens_kv or seqlens_kv; null in layout dense.
   [[nodiscard]] const std::int32_t* lengths() const {
     return lengths_.empty() ? nullptr : lengths_.data();
@@ -100,8 +100,8 @@ class DecodePages {
     return first_page_[head / heads_kv_] + head % heads_kv_ * pages_[head / heads_kv_];
   }
   void pack_page(const KvRows& k, const KvRows& v, std::int64_t head, std::int64_t page);
-  void take_scales(const AttentionProblem& p, std::span<const Tensor> in, const KvRows& k,
-                   std::int64_t head, std::int64_t page);
+  void pack_scales(const KvTokenScales& scales, const KvRows& k, std::int64_t head,
+                   std::int64_t page);
 
   PageLayout layout_;
   std::int64_t heads_kv_ = 0;
@@ -110,8 +110,7 @@ class DecodePages {
   std::vector<std::int32_t> lengths_;
   AlignedBuffer<std::byte> data_;  ///< [batch][heads_kv][pages]
   AlignedBuffer<std::uint8_t> non_finite_;
-  AlignedBuffer<float> k_scale_;
-  AlignedBuffer<float> v_scale_;
+  std::vector<KvHeadScales> head_scales_;
 };
 
 }  // namespace pareto

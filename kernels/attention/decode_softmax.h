@@ -61,7 +61,7 @@ inline void weigh_page(DecodeRow<T>& row, std::int64_t first, float* s, const fl
   if (!row.plain || row.terms.range.lo > first || row.terms.range.hi < first + kKeys) {
     T::store_floats(s, x[0]);
     T::store_floats(s + T::kLanes, x[1]);
-    apply_terms<T>(row.terms, first, s, 0, kKeys);
+    apply_terms<T>(row.terms, nullptr, first, s, 0, kKeys);
     x[0] = T::load_floats(s);
     x[1] = T::load_floats(s + T::kLanes);
     factor = 1;

@@ -1,4 +1,5 @@
-// Decode: few queries against a long KV cache, read once for all query heads that share it.
+// Decode on a cache of pages: few queries against many keys, read once for all query heads that
+// share them.
 //
 // Included inside a `#pragma GCC target` region. K multiplies the rows of a unit by one page
 // (decode_float_pages.h for arithmetic in floating point); this header walks the pages: every
@@ -44,11 +45,11 @@ struct DecodePage {
 };
 
 template <typename K>
-class DecodeAttention : public Prepared {
+class PagedDecode : public Prepared {
   using T = typename K::Lanes;
 
  public:
-  DecodeAttention(const AttentionProblem& p, std::span<const Tensor> in, ThreadPool& pool)
+  PagedDecode(const AttentionProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         kernel_(p_),
         pages_(p, kernel_.layout(), in, pool),
@@ -121,7 +122,7 @@ class DecodeAttention : public Prepared {
   void begin_rows(const AttentionCall& call, const DecodeUnit& unit, DecodeSpace<T>& space) const {
     std::fill_n(space.o.data(), unit.rows * o_stride_, 0.0F);
     std::fill_n(space.sums.data(), unit.rows * kSumLanes, 0.0F);
-    const float k_scale = pages_.k_scale(pages_.head(unit.sequence.b, unit.head_kv));
+    const float k_scale = pages_.head_scales(pages_.head(unit.sequence.b, unit.head_kv)).k;
     for (std::int64_t r = 0; r < unit.rows; ++r) {
       const std::int64_t query = unit.query(r);
       const std::int64_t head = unit.head(r, p_.group());
@@ -140,7 +141,7 @@ class DecodeAttention : public Prepared {
     const float sink =
         call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
     FinishedRow finished = finish_row(state, sink);
-    finished.factor *= pages_.v_scale(pages_.head(unit.sequence.b, unit.head_kv));
+    finished.factor *= pages_.head_scales(pages_.head(unit.sequence.b, unit.head_kv)).v;
     store(call, unit.sequence.q_row(head, unit.query(r)), o, finished);
   }
 

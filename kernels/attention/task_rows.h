@@ -57,10 +57,10 @@ struct TaskRow {
   SoftmaxState state;
 };
 
-/// The terms of a query, without scales of single keys; k_scale: of the whole head.
+/// The terms of a query of one sequence.
 LogitTerms terms_of_query(const AttentionProblem& problem, const AttentionCall& call,
                           const AttentionSequence& sequence, std::int64_t head, std::int64_t query,
-                          float k_scale);
+                          float k_head_scale);
 
 /// The terms of row r of a task.
 LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
