@@ -4,7 +4,7 @@
 // Idea: paged_decode.h; a page of 32 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
 // columns in P·V, so that no sum over lanes is needed until a row is done.
 // Bottleneck: reading the cache; the dot products from about 16 query heads per KV head on.
-// Layout: pages of K [d / 2][32][2], V [16][d_v][2].
+// Layout: pages of K [d / 2][32][2], V [d_v / 64][16][64][2].
 #include <immintrin.h>
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 // Idea: paged_decode.h; a page of 32 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
 // columns in P·V, so that no sum over lanes is needed until a row is done.
 // Bottleneck: reading the cache; the multiply-adds from about 8 query heads per KV head on.
-// Layout: pages of K [d][32], V [32][d_v] in the type of the cache.
+// Layout: pages of K [d][32], V [d_v / 64][32][64] in the type of the cache.
 #include <immintrin.h>
 
 #include <algorithm>

@@ -4,7 +4,8 @@
 // Idea: avx512_bf16_decode with codes looked up as they are loaded: the upper and the lower bytes
 // of 64 bf16 numbers in two tables of 128 bytes (VBMI), interleaved into two registers. Bottleneck:
 // dot products and look-ups on Zen 4, reading the cache where both run twice per cycle. Layout:
-// pages of K [d / 2][32][2], V [16][d_v][2] in bytes, in the order that interleaving wants.
+// pages of K [d / 2][32][2], V [d_v / 64][16][64][2] in bytes, in the order that interleaving
+// wants.
 #include <immintrin.h>
 
 #include <algorithm>
