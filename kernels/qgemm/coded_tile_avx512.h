@@ -137,6 +137,8 @@ void coded_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t step
                        bool accumulate) {
   using Codes = typename Format::Codes;
   constexpr bool kScaled = Format::kScale != ScaleKind::kNone;
+  // Bytes of one row are decoded about as fast as they come (fp8_e4m3: 643 against 547 us).
+  constexpr Ahead kAhead = kRows == 1 && Codes::kElements == 4 ? Ahead::kNear : Ahead::kFar;
   auto* tile = static_cast<std::byte*>(c);
   const Codes codes;
   CodedSums<Format, kRows> s;
@@ -155,12 +157,12 @@ void coded_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t step
     const typename Codes::Columns right(w + Format::kColumnsAt, 1);
 #pragma GCC unroll 1
     for (int v = 0; v < Format::kVectors; ++v) {
-      if constexpr (kStream) fetch_ahead<128>(w);
+      if constexpr (kStream) fetch_ahead<128, kAhead>(w);
       add_vector<Format, kRows>(s, codes, left, right, a, w);
       a += Codes::kSteps * kRows * 4;
       w += 128;
     }
-    if constexpr (kStream) fetch_ahead<Format::kStepBytes - Format::kCodeBytes>(w);
+    if constexpr (kStream) fetch_ahead<Format::kStepBytes - Format::kCodeBytes, kAhead>(w);
     if constexpr (kScaled) scale_sums<Format, kRows>(s, a, w);
     a += Format::kExtraDwords * kRows * 4;
     w += Format::kStepBytes - Format::kCodeBytes;

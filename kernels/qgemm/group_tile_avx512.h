@@ -77,6 +77,8 @@ template <int kRows>
   }
 }
 
+constexpr Ahead group_ahead(int rows) { return rows == 1 ? Ahead::kNear : Ahead::kFar; }
+
 /// The integer sums of one group, from its start values.
 template <typename Format, int kRows, bool kStream>
 [[gnu::always_inline]] inline void add_group(GroupSums<kRows>& s, const std::byte* a,
@@ -90,7 +92,7 @@ template <typename Format, int kRows, bool kStream>
   for (int d = 0; d < Format::kDwords; d += Format::kNibbles ? 2 : 1) {
     const __m512i w0 = _mm512_load_si512(w);
     const __m512i w1 = _mm512_load_si512(w + 64);
-    if constexpr (kStream) fetch_ahead<128>(w);
+    if constexpr (kStream) fetch_ahead<128, group_ahead(kRows)>(w);
     if constexpr (Format::kNibbles) {
       const __m512i low = _mm512_set1_epi8(15);
       add_dword<kRows>(s, _mm512_and_si512(w0, low), _mm512_and_si512(w1, low), a);
@@ -144,8 +146,8 @@ void group_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t step
   }
   for (; steps > 0; --steps) {
     if constexpr (kStream) {
-      fetch_ahead<Format::kStepBytes - Format::kSubGroups * Format::kCodeBytes>(w +
-                                                                                Format::kScaleAt);
+      fetch_ahead<Format::kStepBytes - Format::kSubGroups * Format::kCodeBytes, group_ahead(kRows)>(
+          w + Format::kScaleAt);
     }
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
       add_group<Format, kRows, kStream>(s, a, w + Format::kCodesAt + sub * Format::kCodeBytes);

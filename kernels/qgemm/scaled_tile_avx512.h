@@ -32,7 +32,7 @@ void unpack_codes_avx512(const std::byte* packed, std::int64_t steps, std::byte*
       const typename Codes::Columns columns(packed + Format::kColumnsAt, half);
       for (int v = 0; v < Format::kVectors; ++v) {
         const std::byte* vector = packed + v * 128 + half * 64;
-        fetch_ahead<64>(vector);
+        fetch_ahead<64, Ahead::kFar>(vector);
         const typename Codes::Vector stored = codes.load(vector, columns);
 #pragma GCC unroll 8
         for (int i = 0; i < Codes::kSteps; ++i) {
