@@ -2,9 +2,11 @@
 // take, at sizes that meet the edges of tiles, panels, blocks and parts.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <tuple>
 
+#include "harness/aligned_buffer.h"
 #include "harness/check_battery.h"
 #include "harness/registry.h"
 #include "tests/reference/attention_problems.h"
@@ -83,6 +85,7 @@ TEST(BlockedAttentionLong, AgreesWithTheReference) {
     for (const char* settings :
          {"seq_q=130 seq_kv=2301 head_dim=64 heads_q=2 heads_kv=1 mask=causal",
           "seq_q=200 seq_kv=2100 head_dim=40 heads_q=2 window_left=700 dtype=bf16",
+          "seq_q=20 seq_kv=131072 head_dim=8 heads_q=1 heads_kv=1 mask=causal dtype=bf16",
           "seq_q=1 seq_kv=4001 head_dim=64 heads_q=4 heads_kv=1 dtype=bf16",
           "seq_q=7 seq_kv=3000 head_dim=32 heads_q=4 heads_kv=2 mask=causal"}) {
       const Problem problem = attention_problem(settings);
@@ -96,6 +99,23 @@ TEST(BlockedAttentionLong, AgreesWithTheReference) {
       const CheckReport report = check_variant(found, problem, pool, options);
       EXPECT_EQ(report.status, CheckStatus::kPass) << report.message;
     }
+  }
+}
+
+// K and V are packed a block at a time: what a prefill holds beyond its operands does not grow with
+// the sequence or the heads.
+TEST(BlockedAttentionMemory, IsAFewMegabytesPerThread) {
+  constexpr int kThreads = 2;
+  constexpr std::size_t kMostBytesPerThread = 8 << 20;
+  for (const char* variant : kVariants) {
+    const Problem problem = attention_problem(
+        "heads_q=32 heads_kv=32 seq_q=131072 seq_kv=131072 head_dim=128 mask=causal dtype=bf16");
+    const Variant& found = find_variant(problem.op(), variant);
+    if (!missing_here(found).empty()) continue;
+    ThreadPool pool(kThreads);
+    const std::size_t before = counted_bytes();
+    const std::unique_ptr<Prepared> prepared = found.prepare(problem, {}, pool);
+    EXPECT_LE(counted_bytes() - before, kThreads * kMostBytesPerThread) << variant;
   }
 }
 
