@@ -46,12 +46,13 @@ class GgmlLinear : public Prepared {
 };
 
 /// The library quantizes x to blocks of 32 codes as the schemes *_a8 do, but keeps their scale in
-/// fp16: a rounding of x by 2^-11.
-inline Arithmetic ggml_arithmetic(const Problem& problem) {
+/// fp16: a rounding of x by 2^-11 that is common to a block. Random signs see it as one of the
+/// products (u_operand), data of one sign as one of the result: 2^13 roundings of fp32.
+inline Arithmetic ggml_arithmetic(const Problem& /*problem*/) {
   Arithmetic a;
   a.integer_acc = true;
   a.u_operand = kUFp16;
-  a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 4 : 3;
+  a.epilogue_roundings = 1 << 13;
   return a;
 }
 

@@ -12,13 +12,15 @@ from pareto.drawing import (
     set_title,
     timed,
 )
-from pareto.labels import arithmetic, label, shortened
+from pareto.labels import SIZES, arithmetic, label, shortened
 
 MOST_LINES = 10
 
 
-def best_lines(rows, y, limit, smaller_is_better):
+def best_lines(rows, x, y, limit, smaller_is_better):
     """Names of the lines worth drawing: the best at any place, and at least the best baseline."""
+    places = rows.groupby("line")[x].nunique()
+    rows = rows[rows["line"].map(places) > 1]
     best = rows.groupby("line")[y].agg("min" if smaller_is_better else "max")
     order = best.sort_values(ascending=smaller_is_better).index
     kept = list(order[:limit])
@@ -97,7 +99,7 @@ def scaling(cases, keys, title):
     by = keys.get("by", "variant")
     rows = cases.assign(line=cases[by].astype(str) + (" " + names if by == "variant" else ""))
     rows.attrs = attrs
-    kept = best_lines(rows, y, int(keys.get("limit", MOST_LINES)), not y.endswith("per_s"))
+    kept = best_lines(rows, x, y, int(keys.get("limit", MOST_LINES)), not y.endswith("per_s"))
     figure, axes = style.new_figure(3.4)
     for name, look in style.appearance(kept).items():
         members = rows[rows["line"] == name]
@@ -113,7 +115,8 @@ def scaling(cases, keys, title):
     scale_x(axes, rows[x], x)
     axes.set_xlabel(label(x))
     axes.set_ylabel(label(y))
-    set_title(axes, rows.iloc[0], (x,))
+    along = [c for c in SIZES if c in rows and (rows[c] == rows[x]).all()]
+    set_title(axes, rows.iloc[0], (x, *along))
     legend_outside(axes)
     return figure
 
@@ -134,7 +137,7 @@ def crossover(cases, keys, title):
         line=rows["variant"] + " " + rows.apply(arithmetic, axis=1),
         speedup=rows[x].map(fastest) / rows["time_median_s"],
     )
-    kept = best_lines(rows, "speedup", int(keys.get("limit", MOST_LINES)), False)
+    kept = best_lines(rows, x, "speedup", int(keys.get("limit", MOST_LINES)), False)
     figure, axes = style.new_figure(3.4)
     for name, look in style.appearance(kept).items():
         draw_line(axes, rows[rows["line"] == name], x, "speedup", look, name)

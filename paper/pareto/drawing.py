@@ -101,8 +101,11 @@ def biggest_problem(cases):
 def largest_of_the_rest(cases, x):
     """One problem but for x: the largest value of every other size, the commonest condition."""
     for column in SIZES:
-        if column != x and column in cases and cases[column].notna().any():
-            cases = cases[cases[column] == cases[column].max()]
+        if column == x or column not in cases or not cases[column].notna().any():
+            continue
+        if (cases[column] == cases[x]).all():
+            continue  # goes along with x: keys of a prefill are as many as queries
+        cases = cases[cases[column] == cases[column].max()]
     for column in CONDITIONS:
         if column == x or column not in cases or cases.empty:
             continue

@@ -71,6 +71,12 @@ def test_lines_show_one_problem():
     assert left["sparsity"].nunique() == 3
 
 
+def test_sizes_that_go_along_with_x_stay():
+    cases = table(variant=["mine"], dtype=["fp32"], seq_q=[64, 128])
+    cases["seq_kv"] = cases["seq_q"]
+    assert largest_of_the_rest(cases, "seq_q")["seq_q"].nunique() == 2
+
+
 def test_crossover_divides_by_the_fastest_dense_variant():
     cases = matching(sparse_table(), {"dtype": "fp32", "M": 128})
     figure = KINDS["crossover"](cases, {}, "f")
