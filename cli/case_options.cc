@@ -76,7 +76,11 @@ std::vector<std::pair<std::string, std::string>> parse_settings(
     if (equals == std::string::npos || equals == 0) {
       throw InputError(fmt::format("--set '{}': must be key=value", setting));
     }
-    pairs.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
+    const std::string key = setting.substr(0, equals);
+    const bool again = std::any_of(pairs.begin(), pairs.end(),
+                                   [&](const auto& pair) { return pair.first == key; });
+    if (again) throw InputError(fmt::format("--set '{}': {} is given twice", setting, key));
+    pairs.emplace_back(key, setting.substr(equals + 1));
   }
   return pairs;
 }

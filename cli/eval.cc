@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -53,17 +54,28 @@ struct Input {
   Operands operands;
 };
 
+// Sizes come from the file; whoever gives one as well must mean the same.
+void require_size(const Problem& problem, const std::string& key, const std::string& value) {
+  for (const Key& known : problem.op().keys()) {
+    if (known.name != key || known.kind != KeyKind::kSize) continue;
+    const std::string of_file = text_of(known, problem.value(key));
+    if (of_file == value) return;
+    throw InputError(
+        fmt::format("{} = {} must equal {} of the file = {}", key, value, key, of_file));
+  }
+}
+
 Input read_input(const EvalOptions& options) {
   Input input;
   input.problem = Problem(find_op(options.case_options.op));
   const Op& op = input.problem.op();
-  for (const auto& [key, value] : parse_settings(options.case_options.settings)) {
-    input.problem.set_text(key, value);
-  }
+  const auto settings = parse_settings(options.case_options.settings);
+  for (const auto& [key, value] : settings) input.problem.set_text(key, value);
   input.tensors = read_tensors(options.in);
   try {
     op.adopt(input.problem, input.tensors);
     op.complete(input.problem);
+    for (const auto& [key, value] : settings) require_size(input.problem, key, value);
     input.operands = op.encode(input.problem, input.tensors);
   } catch (const InputError& error) {
     throw InputError(fmt::format("{}: {}", options.in, error.what()));
@@ -157,7 +169,17 @@ json evaluate_variant(const Input& input, const Variant& unopened, const EvalOpt
   return result;
 }
 
+// The file is written anew, and the user's tensors would be gone.
+void refuse_to_overwrite(const EvalOptions& options) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(file_of(options.in), file_of(options.out), ignored)) {
+    throw InputError(
+        fmt::format("--out {}: is the file of --in and would be overwritten", options.out));
+  }
+}
+
 json evaluate(const EvalOptions& options) {
+  refuse_to_overwrite(options);
   const Input input = read_input(options);
   if (options.case_options.variants == kReference) return evaluate_reference(input, options);
   const Variant& variant = find_variant(input.problem.op(), options.case_options.variants);

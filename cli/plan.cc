@@ -22,28 +22,42 @@ struct PlanVerbOptions : ExperimentOptions {
   bool as_json = false;
 };
 
+// A row a line: a plan may have a hundred thousand of them, too many to be held as a tree.
+class RowPrinter {
+ public:
+  void print(const json& row) {
+    fmt::print("{}\n  {}", first_ ? "" : ",", row.dump());
+    first_ = false;
+  }
+
+ private:
+  bool first_ = true;
+};
+
 void print_json(const PlannedExperiment& planned) {
-  json cases = json::array();
-  for (const Group& group : planned.plan.groups) {
+  const Plan& plan = planned.plan;
+  fmt::print("{{\"experiment\": {}, \"groups\": {}, \"estimated_s\": {}, \"memory_bytes\": {},\n",
+             json(planned.experiment.path).dump(), plan.groups.size(),
+             json(plan.estimated_s).dump(), json(plan.memory_bytes).dump());
+  fmt::print(" \"cases\": [");
+  RowPrinter cases;
+  for (const Group& group : plan.groups) {
     for (const Case& subject : group.cases) {
       json row = words_row(subject);
       row["text"] = subject.text();
       row["estimated_call_s"] = estimated_call_s(subject);
-      cases.push_back(std::move(row));
+      cases.print(row);
     }
   }
-  json skipped = json::array();
-  for (const SkippedCase& entry : planned.plan.skipped) {
+  fmt::print("],\n \"skipped\": [");
+  RowPrinter skipped;
+  for (const SkippedCase& entry : plan.skipped) {
     json row = words_row(entry.subject);
     row["variant"] = full_name(*entry.subject.variant);
     row["reason"] = entry.reason;
-    skipped.push_back(std::move(row));
+    skipped.print(row);
   }
-  const json all = {
-      {"experiment", planned.experiment.path},   {"cases", std::move(cases)},
-      {"skipped", std::move(skipped)},           {"groups", planned.plan.groups.size()},
-      {"estimated_s", planned.plan.estimated_s}, {"memory_bytes", planned.plan.memory_bytes}};
-  fmt::print("{}\n", all.dump(1));
+  fmt::print("]}}\n");
 }
 
 void print_table(const PlannedExperiment& planned) {

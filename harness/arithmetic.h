@@ -21,6 +21,7 @@ struct Arithmetic {
   double u_operand = 0;        ///< rounding of an operand inside the kernel (q·s to 16 bits: u_w)
   int epilogue_roundings = 0;  ///< n_e: scale product, scaling, bias (3); 0 for a plain GEMM
   double u_activation = 0x1p-21;    ///< relative error of the activation function in use
+  bool relu_drops_nan = false;      ///< max(NaN, 0) is 0 in the library in use
   bool flushes_subnormals = false;  ///< AMX, vdpbf16ps: subnormal inputs and results count as 0
 
   // Attention.

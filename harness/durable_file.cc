@@ -78,7 +78,15 @@ void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path&
 }  // namespace
 
 PendingFile::PendingFile(fs::path target)
-    : target_(std::move(target)), temporary_(temporary_for(target_)) {}
+    : target_(std::move(target)), temporary_(temporary_for(target_)) {
+  // A file takes its name by replacing what has it: nobody's device or pipe.
+  struct stat there {};
+  const bool replaces = ::stat(target_.c_str(), &there) == 0;
+  if (replaces && S_ISDIR(there.st_mode)) fail(target_, EISDIR);
+  if (replaces && !S_ISREG(there.st_mode)) {
+    throw MachineError(fmt::format("{}: is not a regular file", target_.string()));
+  }
+}
 
 PendingFile::PendingFile(fs::path target, std::span<const std::byte> bytes)
     : PendingFile(std::move(target)) {

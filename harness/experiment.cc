@@ -4,6 +4,8 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -105,7 +107,10 @@ void check_words(const std::string& where, std::string_view key,
 
 toml::table parse_file(const std::string& path, std::string& text) {
   std::ifstream file(path);
-  if (!file || fs::is_directory(path)) throw InputError(path + ": cannot be read: no such file");
+  const bool folder = fs::is_directory(path);
+  if (!file || folder) {
+    throw InputError(fmt::format("{}: {}", path, std::strerror(folder ? EISDIR : errno)));
+  }
   std::ostringstream content;
   content << file.rdbuf();
   text = content.str();
@@ -180,6 +185,7 @@ void read_sweep_key(const std::string& path, const std::string& key, const toml:
   const std::vector<std::string> given = texts(path, key, value);
   if (key == "variant") {
     sweep.variants = given;
+    sweep.variants_where = where;
   } else if (key == "shapes") {
     const fs::path file = fs::path(path).parent_path() / given.at(0);
     sweep.shapes = read_shapes(file.string(), *sweep.op);
@@ -264,7 +270,7 @@ bool is_measure_key(const std::string& key) {
 }
 
 // A key of [quick] replaces that key wherever a sweep's op knows it.
-void apply_quick(const std::string& path, const toml::table& quick, Experiment& experiment) {
+void read_quick(const std::string& path, const toml::table& quick, Experiment& experiment) {
   for (const auto& [name, value] : quick) {
     const std::string key(name.str());
     if (is_measure_key(key)) {
@@ -364,8 +370,10 @@ Experiment read_experiment(const std::string& path, bool quick) {
     check_figures(path, *figures);
     experiment.figures = to_json(*figures);
   }
-  if (const toml::table* table = root["quick"].as_table(); quick && table != nullptr) {
-    apply_quick(path, *table, experiment);
+  if (const toml::table* table = root["quick"].as_table(); table != nullptr) {
+    Experiment quicker = experiment;  // what is wrong in it is told in either case
+    read_quick(path, *table, quicker);
+    if (quick) experiment = std::move(quicker);
   }
   return experiment;
 }

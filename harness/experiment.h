@@ -37,6 +37,7 @@ struct Sweep {
   std::string where;              ///< "file:line", for messages
   std::vector<std::string> keys;  ///< that the sweep mentions: those that [quick] may replace
   std::vector<std::string> variants = {"*"};  ///< globs; "!glob" takes away what those before chose
+  std::string variants_where;  ///< "file:line" of the globs; empty: the sweep has none
   std::vector<ShapeRow> shapes = {{}};
   std::vector<Axis> axes;  ///< keys of the op
   std::vector<std::string> distributions = {"normal"};

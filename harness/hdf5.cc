@@ -13,8 +13,12 @@
 namespace pareto {
 namespace {
 
-// The library prints its error stack by default; here it becomes an exception instead.
-void silence_library() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+// The library prints its error stack by default; here it becomes an exception instead. At the end
+// of the program it would try once more to write what a full disk has refused, and crash.
+void silence_library() {
+  H5dont_atexit();
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 H5Handle file_access(bool latest_format) {
   silence_library();

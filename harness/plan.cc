@@ -110,8 +110,9 @@ class Expander {
     for (const Variant* variant : variants()) {
       if (variant->op == sweep.op->name()) names.push_back(variant->name);
     }
-    throw InputError(fmt::format("{}: unknown variant '{}' of {}{}", sweep.where, glob,
-                                 sweep.op->name(), suggestion(glob, names)));
+    throw InputError(fmt::format("{}: unknown variant '{}' of {}{}",
+                                 sweep.variants_where.empty() ? sweep.where : sweep.variants_where,
+                                 glob, sweep.op->name(), suggestion(glob, names)));
   }
 
   void expand_sweep(const Sweep& sweep) {

@@ -217,6 +217,8 @@ void write_hdf5(const PathSpec& spec, const TensorMap& tensors) {
 
 }  // namespace
 
+std::string file_of(const std::string& path_spec) { return split(path_spec).file; }
+
 TensorMap read_tensors(const std::string& path_spec) {
   const std::size_t comma = path_spec.find(',');
   if (comma != std::string::npos && !fs::exists(path_spec)) {

@@ -7,6 +7,9 @@
 
 namespace pareto {
 
+/// The file's path in "FILE.h5:/group/path".
+std::string file_of(const std::string& path_spec);
+
 /// Reads every dataset of "FILE.h5", "FILE.h5:/group/path" or "FILE.safetensors", subgroups apart,
 /// or the matrix of "FILE.mtx" or "FILE.smtx" (matrix_file.h). "FOLDER:/FILE" is the same as
 /// "FOLDER/FILE"; files joined by commas are read together, no tensor twice.

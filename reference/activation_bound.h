@@ -18,6 +18,7 @@ class ActivationBound {
       : activation_(activation),
         u_out_(unit_roundoff(out_dtype)),
         normal_(smallest_normal(out_dtype)),
+        relu_drops_nan_(arithmetic.relu_drops_nan),
         u_f_(activation == Activation::kRelu ? 0 : arithmetic.u_activation) {}
 
   /// Limit of the output's error: `value` is the output, `pre` the argument of the activation,
@@ -36,8 +37,10 @@ class ActivationBound {
     return std::sqrt(before * before + function * function + rounding * rounding / 3);
   }
 
-  /// At −Inf the formulas of gelu and silu give NaN, their limit 0: either may come out.
+  /// At −Inf the formulas of gelu and silu give NaN, their limit 0: either may come out. A relu
+  /// that is declared to drop NaN may give anything there.
   [[nodiscard]] bool undefined_at(double pre) const {
+    if (std::isnan(pre)) return relu_drops_nan_ && activation_ == Activation::kRelu;
     return pre == -std::numeric_limits<double>::infinity() &&
            (activation_ == Activation::kGelu || activation_ == Activation::kSilu);
   }
@@ -52,6 +55,7 @@ class ActivationBound {
   Activation activation_;
   double u_out_;
   double normal_;
+  bool relu_drops_nan_;
   double u_f_;
 };
 

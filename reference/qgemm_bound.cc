@@ -100,14 +100,15 @@ class Bounder {
     return std::max(a_.epilogue_roundings, p_.has_bias ? 1 : 0);
   }
 
-  // What flushing and underflow can add. Scales whose product underflows lose half a subnormal of
-  // it, times an accumulator below K·2^18 (448²).
+  // What flushing and underflow can add. Decoding a weight that is subnormal rounds it to a
+  // multiple of the smallest one: at most the weight itself is lost. Scales whose product
+  // underflows lose half a subnormal of it, times an accumulator below K·2^18 (448²).
   double underflow(std::size_t i) const {
     double lost = static_cast<double>(p_.K + 4) * kFp32Underflow;
     if (epilogue() > 1) lost += static_cast<double>(p_.K) * 0x1p18 * kFp32Underflow;
-    if (a_.flushes_subnormals) {
-      lost += static_cast<double>(3 * p_.K) * 0x1p-126 + column_or(t_, kTermFlushed, i, 0);
-    }
+    if (a_.flushes_subnormals) lost += static_cast<double>(3 * p_.K) * 0x1p-126;
+    const bool decodes = p_.w_kind != WKind::kFloat;
+    if (a_.flushes_subnormals || decodes) lost += column_or(t_, kTermFlushed, i, 0);
     return lost;
   }
 

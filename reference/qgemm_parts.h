@@ -41,7 +41,7 @@ enum QgemmTerm : int {
   kTermSquares,   ///< Σ(a·b)²
   kTermPrefix,    ///< mean over k of the squared prefix sums
   kTermFlushed,   ///< Σ|a·b| where a or b is subnormal in fp32; empty if there is none
-  kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next two only with several groups
+  kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next two only where there are several
   kTermGroupSquares,
   kTermGroupPrefix,
   kTermCount,

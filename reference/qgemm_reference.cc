@@ -49,7 +49,8 @@ class Reference {
     }
     if (p_.has_bias || p_.activation != Activation::kNone) column_of(kTermPre).resize(list.size());
     if (p_.has_bias) column_of(kTermZ).resize(list.size());
-    if (!p_.integer_products() || p_.w_groups() <= 1) return;
+    const bool two_terms = p_.w_kind == WKind::kQ4kBlock;  // of every group
+    if (!p_.integer_products() || (p_.w_groups() <= 1 && !two_terms)) return;
     for (const int column : {kTermGroupAbs, kTermGroupSquares, kTermGroupPrefix}) {
       column_of(column).resize(list.size());
     }

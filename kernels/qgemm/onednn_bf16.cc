@@ -39,6 +39,7 @@ Arithmetic arithmetic(const Problem& problem) {
   Arithmetic a;
   a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
   a.flushes_subnormals = true;
+  a.relu_drops_nan = true;
   return a;
 }
 

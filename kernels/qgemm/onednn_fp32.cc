@@ -37,6 +37,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 Arithmetic arithmetic(const Problem& problem) {
   Arithmetic a;
   a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
+  a.relu_drops_nan = true;
   return a;
 }
 

@@ -57,6 +57,7 @@ Arithmetic arithmetic(const Problem& problem) {
   a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
   a.flushes_subnormals = true;
   a.multiplies_pruned = true;
+  a.relu_drops_nan = true;
   return a;
 }
 

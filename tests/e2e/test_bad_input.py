@@ -1,5 +1,7 @@
 """Bad input gives one line that names what is wrong, and the documented exit code."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -20,12 +22,13 @@ def one_line(result, code, *parts):
     ("text", "parts"),
     [
         (SWEEP + 'shceme = "fp32"\n', ["bad.toml:6", "'shceme'", "'scheme'"]),
-        (SWEEP.replace("scalar", "scalr"), ["bad.toml:1", "'scalr'", "'scalar'"]),
+        (SWEEP.replace("scalar", "scalr"), ["bad.toml:3", "'scalr'", "'scalar'"]),
         (SWEEP + "M = []\n", ["bad.toml:6", "empty"]),
         (SWEEP + "M = -4\n", ["bad.toml:6", "'-4'", "from 0"]),
         (SWEEP + "M = 1.5\n", ["bad.toml:6", "'1.5'", "integer"]),
         ("x = [\n", ["bad.toml:", "not TOML"]),
         ("", ["bad.toml", "no [[sweep]]"]),
+        (SWEEP + "[quick]\nNN = 4\n", ["bad.toml:7", "'NN'", "[quick]"]),
         (SWEEP + "[measure]\nbudget_s = 0\n", ["bad.toml:7", "budget_s"]),
     ],
 )
@@ -46,6 +49,9 @@ def test_arguments(tmp_path):
     one_line(pareto("time", "qgemm", "--variant", "scalr"), 2, "'scalr'", "'scalar'")
     one_line(pareto("time", "qgemm", "--variant", "scalar", "--set", "M=-1"), 2, "M = '-1'")
     one_line(pareto("time", "qgemm", "--variant", "scalar", "--set", "M"), 2, "key=value")
+    twice = pareto("time", "qgemm", "--variant", "scalar", "--set", "M=1", "M=2")
+    one_line(twice, 2, "M=2", "given twice")
+    one_line(pareto("plan", tmp_path), 2, "Is a directory")
     one_line(pareto("show", good), 2, "good.toml")
     one_line(pareto("show", tmp_path / "none.h5"), 2, "none.h5")
 
@@ -85,3 +91,26 @@ def test_unwritable_output(tmp_path):
     blocked = write(tmp_path / "file", "not a folder")
     one_line(pareto("run", good, "-o", blocked), 2, "file", "must be a folder")
     one_line(pareto("run", good, "-o", "/proc/cases"), 4, "/proc/cases")
+
+
+def test_eval_does_not_overwrite_its_input(tmp_path):
+    path = tmp_path / "in.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["w"] = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    before = path.read_bytes()
+    (tmp_path / "link.h5").symlink_to(path)
+    words = ["eval", "qgemm", "--variant", "scalar", "--in", path, "--out"]
+    for target in ("in.h5", "link.h5", "in.h5:/results"):
+        one_line(pareto(*words, tmp_path / target), 2, "--out", "would be overwritten")
+    assert path.read_bytes() == before
+    one_line(pareto(*words, tmp_path / "out.h5", "--set", "M=5"), 2, "M = 5", "file = 2")
+
+
+def test_outputs_replace_no_device(tmp_path):
+    path, pipe = tmp_path / "in.h5", tmp_path / "pipe.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["w"] = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    os.mkfifo(pipe)
+    result = pareto("eval", "qgemm", "--variant", "scalar", "--in", path, "--out", pipe)
+    one_line(result, 4, "pipe.h5", "not a regular file")
+    assert pipe.is_fifo()

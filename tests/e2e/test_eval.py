@@ -383,3 +383,38 @@ def test_sparse(tmp_path, form, dtype):
         assert result.returncode == 0, result.stderr
         with h5py.File(tmp_path / "out.h5") as file:
             close(file["y"][()], want, magnitude, x.shape[1])
+
+
+def verdicts(tmp_path, op, tensors, **settings):
+    """The status of every runnable variant that takes this."""
+    return {
+        name: evaluate(tmp_path, op, name, tensors, **settings)[1]["status"]
+        for name in runnable(op, **settings)
+    }
+
+
+def test_minima_that_cancel_within_one_group_are_within_bounds(tmp_path):
+    x = RANDOM.uniform(1, 900, (5, 17)).astype(np.float32)
+    w = RANDOM.uniform(-331, 1, (7, 17)).astype(np.float32)
+    states = verdicts(tmp_path, "qgemm", {"x": x, "w": w}, scheme="q4_k_a8")
+    assert "scalar" in states and set(states.values()) == {"pass"}, states
+
+
+def test_weights_that_are_subnormal_after_decoding_are_within_bounds(tmp_path):
+    x = (RANDOM.standard_normal((5, 15)) * 900).astype(np.float32)
+    w = (RANDOM.standard_normal((7, 15)) * 1e-42).astype(np.float32)
+    for scheme in ("nf4_g64", "fp8_e4m3", "nvfp4"):
+        states = verdicts(tmp_path, "qgemm", {"x": x, "w": w}, scheme=scheme)
+        assert "scalar" in states and set(states.values()) == {"pass"}, (scheme, states)
+
+
+def test_a_relu_that_drops_nan_is_declared(tmp_path):
+    x, w = np.ones((2, 8), np.float32), np.ones((3, 8), np.float32)
+    x[1, 3] = np.nan
+    tensors = {"x": x, "w": w}
+    for op, words in (("qgemm", {"scheme": "fp32"}), ("sparse", {"format": "csr"})):
+        for dtype in ("fp32", "bf16"):
+            key = "scheme" if op == "qgemm" else "dtype"
+            settings = {**words, key: dtype, "activation": "relu"}
+            states = verdicts(tmp_path, op, tensors, **settings)
+            assert set(states.values()) == {"pass"}, (op, dtype, states)

@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import math
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -14,7 +16,7 @@ import numpy as np
 import pareto as package
 import pytest
 import xarray
-from program import pareto, pareto_json, write
+from program import PROGRAM, pareto, pareto_json, write
 
 EXPERIMENT = """title = "Readers"
 [[sweep]]
@@ -142,6 +144,24 @@ def test_merging_again_gives_the_same_bytes(folder, merged):
     again = folder / "again.h5"
     assert pareto("merge", folder / "cases", "-o", again).returncode == 0
     assert again.read_bytes() == merged.read_bytes()
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(folder, tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+    for size in ("merged.h5", "again.h5"):
+        result = subprocess.run(
+            [PROGRAM, "merge", folder / "cases", "-o", tmp_path / size],
+            capture_output=True,
+            text=True,
+            preexec_fn=limit,
+            check=False,
+        )
+        assert result.returncode == 4, (result.returncode, result.stderr)
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_case_files_are_named(folder, tmp_path):

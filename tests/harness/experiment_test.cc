@@ -130,7 +130,7 @@ TEST_F(ExperimentTest, ErrorsNameFileLineValueAndTheNearestWord) {
   EXPECT_EQ(error_of(std::string(kSweep) + "scheme = \"w8a9\"\n"),
             "e.toml:6: scheme = 'w8a9' is not legal; did you mean 'w8a8'?");
   EXPECT_EQ(error_of("[[sweep]]\nop = \"qgemm\"\nvariant = \"scaler\"\n"),
-            "e.toml:1: unknown variant 'scaler' of qgemm; did you mean 'scalar'?");
+            "e.toml:3: unknown variant 'scaler' of qgemm; did you mean 'scalar'?");
   EXPECT_EQ(error_of(std::string(kSweep) + "M = []\n"),
             "e.toml:6: M = [] is an empty list: nothing to sweep");
   EXPECT_NE(error_of(std::string(kSweep) + "M = -3\n").find("e.toml:6: M = '-3' is not legal"),
