@@ -14,6 +14,7 @@
 #include "harness/call_buffers.h"
 #include "harness/check_battery.h"
 #include "harness/checker.h"
+#include "harness/confinement.h"
 #include "harness/crash.h"
 #include "harness/error_metrics.h"
 #include "harness/errors.h"
@@ -191,7 +192,11 @@ json evaluate(const EvalOptions& options) {
   }
   if (!reason.empty()) throw CannotRunError(fmt::format("{}: {}", full_name(variant), reason));
   const ChildResult child = run_isolated(
-      [&] { return evaluate_variant(input, variant, options).dump(); }, /*timeout_s=*/0);
+      [&] {
+        if (variant.needs_cuda == 0) confine_process();
+        return evaluate_variant(input, variant, options).dump();
+      },
+      /*timeout_s=*/0);
   if (child.end == ChildEnd::kError) throw Error(child.code, child.message);
   if (child.end != ChildEnd::kReturned) {
     throw MachineError(fmt::format("{}: {}", full_name(variant), child.message));

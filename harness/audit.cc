@@ -72,7 +72,10 @@ void Audit::poison(CallBuffers& buffers, int content) {
 }
 
 void Audit::call_begins() {
-  if (!options_.own_threads) since_call_ = ThreadWatch();
+  if (!options_.own_threads) {
+    since_call_ = ThreadWatch();
+    state_ = ProcessState();
+  }
   modes_before_ = fp_modes();
   clock_.begin();
   if (!options_.own_threads) processors_ = ProcessorWatch();
@@ -86,6 +89,7 @@ void Audit::call_ended(const CallBuffers& buffers) {
     used_s_ += use.all_s;
   }
   clock_.end();
+  if (!options_.own_threads) changed_state_ = state_.restore();
   modes_after_ = fp_modes();
   set_fp_modes(modes_before_);
 }
@@ -146,6 +150,7 @@ std::string Audit::compare(const CallBuffers& buffers, int content) {
   if (problem.empty()) {
     problem = named("fp environment", fp_modes_difference(modes_before_, modes_after_));
   }
+  if (problem.empty()) problem = named("process", changed_state_);
   if (problem.empty() && !options_.own_threads) {
     problem = named("threads", since_call_.still_running());
   }

@@ -8,6 +8,7 @@
 #include "harness/call_buffers.h"
 #include "harness/checker.h"
 #include "harness/clock_watch.h"
+#include "harness/process_state.h"
 #include "harness/thread_watch.h"
 #include "harness/variant.h"
 
@@ -43,6 +44,10 @@ class Audit {
   void call_ended(const CallBuffers& buffers);
   /// Later, untimed: compares everything. "" or the failed check, by the name of the trick.
   std::string compare(const CallBuffers& buffers, int content);
+  /// "" or why the outputs are not what `content` must give.
+  [[nodiscard]] std::string compare_outputs(const CallBuffers& buffers, int content) const;
+  /// Every timed interval: `seconds` by the clock, `counts` of the processor's counter.
+  void timed(double seconds, std::uint64_t counts) { clock_.add(seconds, counts); }
   /// After the variant's last sample: what shows only over many calls, or outside them.
   [[nodiscard]] std::string finish() const;
 
@@ -55,7 +60,6 @@ class Audit {
     std::vector<Bounds> bounds;
   };
   [[nodiscard]] std::string written_late(const CallBuffers& buffers) const;
-  [[nodiscard]] std::string compare_outputs(const CallBuffers& buffers, int content) const;
 
   std::string variant_name_;
   AuditOptions options_;
@@ -67,6 +71,8 @@ class Audit {
   ThreadWatch since_call_;
   ProcessorWatch processors_;
   ClockWatch clock_;
+  ProcessState state_;  ///< before the call
+  std::string changed_state_;
   double hidden_s_ = 0;    ///< processor time on threads that came and went, over all audited calls
   double used_s_ = 0;      ///< processor time of all audited calls
   std::string lingering_;  ///< threads that outlived prepare and the first call

@@ -13,6 +13,7 @@
 #include "harness/call_buffers.h"
 #include "harness/crash.h"
 #include "harness/poison.h"
+#include "harness/process_state.h"
 #include "harness/registry.h"
 #include "harness/thread_watch.h"
 
@@ -54,6 +55,10 @@ double largest_difference(const Outputs& a, const Outputs& b) {
     }
   }
   return largest;
+}
+
+std::string prefixed(const std::string& check, const std::string& text) {
+  return text.empty() ? "" : check + ": " + text;
 }
 
 /// The first thing that went wrong; later ones are not looked at.
@@ -126,9 +131,12 @@ class InputRun {
   Outputs call(Prepared& prepared, CallBuffers& buffers) {
     const std::uint32_t modes = fp_modes();
     const std::size_t allocated = counted_bytes();
+    const ProcessState state;
     buffers.run(prepared, pool_);
     Outputs outputs = buffers.copy_outputs();
     findings_.add("fp environment", restore_fp_modes(pool_, modes));
+    const bool ours = !variant_.own_threads && variant_.needs_cuda == 0;
+    if (ours) findings_.add_named(prefixed("process", state.restore()));
     if (counted_bytes() != allocated) {
       findings_.add("allocation",
                     fmt::format("allocation: run took {} bytes that it did not give back",

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/check_battery.h"
+#include "harness/confinement.h"
 #include "harness/crash.h"
 #include "harness/errors.h"
 #include "harness/registry.h"
@@ -136,6 +137,7 @@ CheckReport check_isolated(const Variant& variant, const Problem& problem, int t
                            const CheckOptions& options, double timeout_s) {
   const ChildResult result = run_isolated(
       [&] {
+        if (variant.needs_cuda == 0) confine_process();
         ThreadPool pool(threads);
         return to_json(check_variant(variant, problem, pool, options));
       },

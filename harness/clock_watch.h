@@ -2,17 +2,27 @@
 // define clock_gettime itself.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 namespace pareto {
 
 /// Seconds of the clock of clock.h, asked of the kernel without the C library in between; some
 /// hundreds of ns a read.
 double kernel_now_s();
 
-/// Compares both clocks over the intervals between begin and end.
+/// The processor's counter of time, which no code in the process can replace.
+std::uint64_t counter_now();
+
+/// Compares the clock with the kernel's over the intervals between begin and end, and with the
+/// processor's counter over every interval that is added.
 class ClockWatch {
  public:
+  ClockWatch();
   void begin();
   void end();
+  /// An interval of `seconds` by the clock while the counter advanced by `counts`.
+  void add(double seconds, std::uint64_t counts);
   /// False if the clocks differ by more than reading them can explain in most intervals.
   [[nodiscard]] bool agree() const;
 
@@ -21,6 +31,13 @@ class ClockWatch {
   double kernel_begin_s_ = 0;
   int intervals_ = 0;
   int different_ = 0;
+  double start_s_ = 0;  ///< the kernel's
+  std::uint64_t start_count_ = 0;
+  struct Interval {
+    double seconds;
+    std::uint64_t counts;
+  };
+  std::vector<Interval> added_;
 };
 
 }  // namespace pareto

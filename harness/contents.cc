@@ -1,5 +1,8 @@
 #include "harness/contents.h"
 
+#include <algorithm>
+#include <iterator>
+#include <random>
 #include <utility>
 
 #include "harness/check_battery.h"
@@ -12,14 +15,26 @@ Contents::Contents(const Problem& problem, const Source& source, int count, int 
     : problem_(problem), threads_(threads), seed_(source.seed) {
   inputs_ = original_inputs(problem, source, 0);
   operands_.push_back(problem.op().encode(problem, inputs_));
-  for (int content = 1; content < count; ++content) {
+  twin_ = count > 2 ? flip_place(problem, operands_[0]) : FlipPlace{};
+  const int drawn = twin_.slot < 0 ? count : count - 1;
+  for (int content = 1; content < drawn; ++content) {
     const TensorMap inputs = original_inputs(problem, source, content);
     Operands mixed =
         with_persistent_of(problem, operands_[0], problem.op().encode(problem, inputs));
     if (mixed.empty()) break;  // shapes differ: this op cannot swap contents in place
     operands_.push_back(std::move(mixed));
   }
+  if (twin_.slot >= 0) {
+    operands_.push_back(operands_[0]);
+    flip_sign(operands_.back()[static_cast<std::size_t>(twin_.slot)].view(), twin_.element);
+  }
   expected_.resize(operands_.size());
+}
+
+int Contents::twin_of(int content) const {
+  const int last = count() - 1;
+  if (twin_.slot < 0 || (content != 0 && content != last)) return -1;
+  return last - content;
 }
 
 const Expected& Contents::expected(int content) {
@@ -29,6 +44,29 @@ const Expected& Contents::expected(int content) {
         std::make_unique<Expected>(expect(problem_, operands_[content], false, seed_, threads_));
   }
   return *entry;
+}
+
+const Expected* Contents::unforeseen() {
+  constexpr std::size_t kPositions = 512;  // of each output
+  const Expected& usual = expected(0);
+  bool all = true;
+  for (std::size_t i = 0; i < usual.outputs.size(); ++i) {
+    const auto compared = static_cast<std::int64_t>(usual.positions[i].size());
+    all = all && compared == usual.outputs[i].shape.elements();
+  }
+  if (all || unforeseen_ != nullptr) return unforeseen_.get();
+  std::mt19937_64 chance{std::random_device{}()};
+  Positions drawn;
+  for (const auto& list : problem_.op().positions(problem_, operands_[0], chance())) {
+    std::sample(list.begin(), list.end(), std::back_inserter(drawn.emplace_back()), kPositions,
+                chance);
+  }
+  unforeseen_ = std::make_unique<Expected>(usual);
+  // Not through the cache: these positions will not come again.
+  unforeseen_->terms = std::make_shared<ReferenceTerms>(
+      problem_.op().reference(problem_, operands_[0], drawn, threads_));
+  unforeseen_->positions = std::move(drawn);
+  return unforeseen_.get();
 }
 
 const std::vector<double>& Contents::original() {

@@ -10,11 +10,13 @@
 #include "harness/case.h"
 #include "harness/checker.h"
 #include "harness/error_metrics.h"
+#include "harness/sign_flips.h"
 
 namespace pareto {
 
 /// Inputs of one problem from one source. Contents differ in what arrives with each call; what
-/// outlives a call (weights) is that of content 0 in all of them.
+/// outlives a call (weights) is that of content 0 in all of them. From three on, the last is the
+/// twin of content 0: it differs by the sign of one element.
 class Contents {
  public:
   /// Draws or reads `count` contents. InputError and CannotRunError as Op::encode throws them.
@@ -23,8 +25,15 @@ class Contents {
   [[nodiscard]] const Problem& problem() const { return problem_; }
   [[nodiscard]] int count() const { return static_cast<int>(operands_.size()); }
   [[nodiscard]] const Operands& operands(int content) const { return operands_[content]; }
+  /// Where the twins differ.
+  [[nodiscard]] const FlipPlace& twin_place() const { return twin_; }
+  /// The content that differs from `content` by one element; −1: none does.
+  [[nodiscard]] int twin_of(int content) const;
   /// The fp64 reference on the operands; computed at the first use, through the cache.
   const Expected& expected(int content);
+  /// Of content 0 at a few positions drawn by chance, which nobody can know; null if `expected`
+  /// compares every element.
+  const Expected* unforeseen();
   /// The fp64 reference on the original inputs of content 0: the first output at its compared
   /// positions.
   const std::vector<double>& original();
@@ -38,7 +47,9 @@ class Contents {
   std::uint64_t seed_;
   TensorMap inputs_;  ///< of content 0
   std::vector<Operands> operands_;
+  FlipPlace twin_;
   std::vector<std::unique_ptr<Expected>> expected_;
+  std::unique_ptr<Expected> unforeseen_;
   std::vector<double> original_;
   bool has_original_ = false;
 };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -20,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "harness/confinement.h"
 #include "harness/guarded_buffer.h"
 
 namespace pareto {
@@ -34,6 +36,7 @@ constexpr char kFaultTag = 'F';
 constexpr int kFaultStatus = static_cast<int>(ExitCode::kMachineFailed);
 
 std::atomic<int> fault_fd{-1};
+ino_t fault_pipe = 0;
 std::array<char, 256> fault_context{};
 std::atomic_flag fault_reported = ATOMIC_FLAG_INIT;
 
@@ -61,6 +64,8 @@ const char* name_of_signal(int signal) noexcept {
       return "SIGFPE";
     case SIGABRT:
       return "SIGABRT";
+    case SIGSYS:
+      return "SIGSYS";
     default:
       return "signal";
   }
@@ -71,6 +76,7 @@ const char* meaning_of(int signal, const siginfo_t* info) noexcept {
   if (signal == SIGFPE)
     return ": an integer division by zero or a trapped floating-point exception";
   if (signal == SIGABRT) return ": aborted (a failed assertion, or an exception on another thread)";
+  if (signal == SIGSYS) return ": the kernel tried what none may do: it ";
   if (info->si_code == SI_KERNEL) {
     return ": an aligned access to memory that is aligned to its element only, or a wild pointer";
   }
@@ -96,6 +102,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   } else {
     write_text(fd, name_of_signal(signal));
     write_text(fd, meaning_of(signal, info));
+    if (signal == SIGSYS) write_text(fd, meaning_of_call(info->si_syscall));
   }
   _exit(kFaultStatus);
 }
@@ -104,6 +111,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(kFaultStatus);  // the parent died before the line above
+  dup2(STDERR_FILENO, STDOUT_FILENO);  // what a kernel prints must not mix with our tables
   report_faults_to(fd);
   std::string frame;
   try {
@@ -161,6 +169,9 @@ bool read_until_end(pid_t child, int fd, double timeout_s, std::string& bytes) {
 }
 
 std::string describe_status(int status) {
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) {
+    return "SIGSYS: the kernel tried what none may do, with its signals blocked";
+  }
   if (WIFSIGNALED(status)) {
     return fmt::format("killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   }
@@ -198,6 +209,8 @@ int wait_for(pid_t child) {
 
 void report_faults_to(int fd) {
   fault_fd = fd;
+  struct stat pipe {};
+  fault_pipe = fstat(fd, &pipe) == 0 ? pipe.st_ino : 0;
   fault_reported.clear();
   // A stack overflow leaves no room for the handler on the ordinary stack.
   static std::array<std::byte, 65536> stack;
@@ -209,7 +222,7 @@ void report_faults_to(int fd) {
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
+  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS}) {
     sigaction(signal, &action, nullptr);
   }
 }
@@ -221,6 +234,17 @@ void end_as_crashed(const std::string& text) noexcept {
   write_text(fd, fault_context.data());
   write_text(fd, text.c_str());
   _exit(kFaultStatus);
+}
+
+void end_as_fault(const std::string& message) {
+  end_as_crashed(message);
+  throw Error(ExitCode::kCheckFailed, message);
+}
+
+bool can_report() {
+  struct stat now {};
+  const int fd = fault_fd.load();
+  return fd < 0 || (fstat(fd, &now) == 0 && now.st_ino == fault_pipe);
 }
 
 void set_fault_context(const std::string& context) {

@@ -30,13 +30,18 @@ struct ChildResult {
 /// before the process has started threads or touched CUDA. Throws MachineError if fork fails.
 ChildResult run_isolated(const std::function<std::string()>& body, double timeout_s);
 
-/// Turns SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT of this process into one line on `fd` and
-/// exit status 4; the line names the operand whose guard was touched. run_isolated installs it.
+/// Turns SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT and SIGSYS of this process into one line on `fd`
+/// and exit status 4; the line names the operand whose guard was touched. run_isolated installs it.
 void report_faults_to(int fd);
 
 /// For failures that leave this process unusable without a signal (a device that is lost): in a
 /// child of run_isolated, reports `text` like a fault and ends the process; elsewhere returns.
 void end_as_crashed(const std::string& text) noexcept;
+/// Ends a child of run_isolated as a fault does, with `message`; elsewhere throws Error.
+[[noreturn]] void end_as_fault(const std::string& message);
+
+/// False in a child of run_isolated that can no longer tell its result: somebody closed the pipe.
+bool can_report();
 
 /// What the process is about to do ("input exact, 2 threads"): put before the line of a fault.
 void set_fault_context(const std::string& context);

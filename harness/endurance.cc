@@ -9,6 +9,7 @@
 
 #include "harness/call_buffers.h"
 #include "harness/registry.h"
+#include "harness/sign_flips.h"
 
 namespace pareto {
 namespace {
@@ -35,33 +36,14 @@ bool same_bits(const Outputs& a, const Outputs& b) {
   return true;
 }
 
-/// The largest floating-point operand that does not outlive a call; null if there is none.
-HostTensor* largest_transient(const Problem& problem, Operands& operands) {
-  HostTensor* largest = nullptr;
-  for (std::size_t slot = 0; slot < operands.size(); ++slot) {
-    HostTensor& operand = operands[slot];
-    const DType dtype = operand.dtype();
-    const bool floating = dtype == DType::kF32 || dtype == DType::kBf16 || dtype == DType::kF16;
-    if (!floating || operand.elements() == 0) continue;
-    if (problem.op().persistent(problem, static_cast<int>(slot))) continue;
-    if (largest == nullptr || operand.elements() > largest->elements()) largest = &operand;
-  }
-  return largest;
-}
-
 /// The operands with the sign of one nonzero element flipped: a result remembered under a few
 /// sampled elements of the input will not notice. Empty if no element can be flipped.
 Operands with_one_element_flipped(const Problem& problem, const Operands& operands) {
+  const FlipPlace place = flip_place(problem, operands);
+  if (place.slot < 0) return {};
   Operands changed = operands;
-  HostTensor* target = largest_transient(problem, changed);
-  if (target == nullptr) return {};
-  const auto width = static_cast<std::int64_t>(size_of(target->dtype()));
-  for (std::int64_t i = target->elements() * 2 / 3; i < target->elements(); ++i) {
-    if (target->value(i) == 0) continue;
-    target->view().data[i * width + width - 1] ^= std::byte{0x80};  // little-endian: sign is last
-    return changed;
-  }
-  return {};
+  flip_sign(changed[static_cast<std::size_t>(place.slot)].view(), place.element);
+  return changed;
 }
 
 std::vector<Round> rounds_of(const InputCase& input, const Arithmetic& arithmetic, int threads) {

@@ -17,6 +17,7 @@
 #include "harness/measured_call.h"
 #include "harness/provenance.h"
 #include "harness/registry.h"
+#include "harness/thread_watch.h"
 
 namespace pareto {
 namespace {
@@ -30,11 +31,18 @@ constexpr double kSuspectFraction = 1.05;
 constexpr double kProbeAgainS = 0.5;
 constexpr double kDeviceEnergySampleS = 0.05;
 
+#ifdef __SANITIZE_THREAD__
+constexpr bool kSanitizedThreads = true;  // the detector has a thread of its own
+#else
+constexpr bool kSanitizedThreads = false;
+#endif
+
 json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
 // Everything of one case while its group is measured.
 struct Member {
   const Case* subject = nullptr;
+  Variant declared;  ///< as registered when the session began
   int index = 0;
   Contents* contents = nullptr;
   CaseRecord record;
@@ -98,6 +106,7 @@ class Session {
     for (const Case& subject : group.cases) {
       Member member;
       member.subject = &subject;
+      member.declared = *subject.variant;
       member.index = static_cast<int>(members_.size());
       member.record = blank_record(subject, options);
       members_.push_back(std::move(member));
@@ -126,6 +135,23 @@ class Session {
     } catch (const InputError& error) {
       drop(member, CheckStatus::kNotChecked, error.what());
     }
+    restore_registrations(member);
+  }
+
+  // What a variant declares holds for as long as it is measured, and so does what others declare.
+  void restore_registrations(Member& after) {
+    for (const Member& member : members_) {
+      // Opening a plug-in completes what its manifest said.
+      const bool library = !member.declared.plugin.empty();
+      if (library || *member.subject->variant == member.declared) continue;
+      const_cast<Variant&>(*member.subject->variant) = member.declared;
+      after.call.reset();
+      forget_times(after);
+      set_status(after.record, CheckStatus::kFail,
+                 fmt::format("registration: that of {} was changed while the program ran; repeat "
+                             "with: {}",
+                             full_name(member.declared), after.subject->command()));
+    }
   }
 
   static void drop(Member& member, CheckStatus status, const std::string& message) {
@@ -149,11 +175,16 @@ class Session {
 
   void make_ready(Member& member) {
     tell(member, "checks");
+    const ThreadWatch watch;
     member.contents = &contents_of(*member.subject);
     if (options_.check && !check(member)) return;
     tell(member, "prepare");
     member.call = std::make_unique<MeasuredCall>(*member.subject, *member.contents, pool_);
     member.timed = accept(member, member.call->failure());
+    if (member.timed && !member.declared.own_threads) {
+      const std::string threads = watch.still_running();
+      if (!threads.empty()) member.timed = accept(member, "threads: " + threads);
+    }
   }
 
   // False if the case must not be timed.
@@ -179,7 +210,7 @@ class Session {
     member.record.row["rms_ratio"] = number(report.rms_ratio);
     member.record.row["n_compared"] = report.n_compared;
     return report.status == CheckStatus::kPass || report.status == CheckStatus::kUntrusted ||
-           subject.variant->baseline;
+           member.declared.baseline;
   }
 
   // Records a failure of the timed calls; true if the case goes on being timed.
@@ -187,7 +218,7 @@ class Session {
     if (failure.empty()) return true;
     set_status(member.record, CheckStatus::kFail,
                failure + "; repeat with: " + member.subject->command());
-    return member.subject->variant->baseline;
+    return member.declared.baseline;
   }
 
   void sample() {
@@ -359,6 +390,11 @@ std::string battery_key(const Case& subject) {
 
 std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& options,
                                       const Ceilings& ceilings) {
+  if (thread_ids().size() > 1 && !kSanitizedThreads) {
+    throw Error(ExitCode::kCheckFailed,
+                "threads: some are running before any kernel was called: somebody starts them "
+                "behind the harness's back");
+  }
   return Session(group, options, ceilings).run();
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -55,11 +57,22 @@ class MeasuredCall : public Subject {
   };
   void add_set(int content);
   void verify_contents();
-  void call(Set& set) { set.buffers->run(*set.prepared, pool_); }
+  void verify_where_unforeseen(const Arithmetic& arithmetic, std::span<const Tensor> got);
+  void start(Set& set, std::span<const Tensor> out);
+  void call(Set& set, std::span<const Tensor> out);
+  void call(Set& set) { call(set, set.buffers->out()); }
+  [[nodiscard]] bool on_device() const { return sets_[0].buffers->on_device(); }
   void must_be_untouched(const Set& set, const std::vector<std::uint64_t>& before);
+  double timed_calls(
+      std::int64_t batch, bool changing, const std::function<void()>& recorded = [] {});
+  void change(Set& set, bool last);
+  void undo_changes(const Set* only);
+  void look_in_quick_succession();
+  double cost_ratio_of_changing_contents() const;
+  void look_for_remembered_results();
+  void look_for_results_by_content();
   void begin_warm_visit();
   void begin_cold_visit();
-  double timed_call(Set& set);
   double cost_ratio_of_new_contents(int pairs);
   void look_again();
   void fail(const std::string& message);
@@ -78,6 +91,17 @@ class MeasuredCall : public Subject {
   std::int64_t last_batch_ = 1;
   bool auditing_ = false;   ///< the next sample is audited
   Set* audited_ = nullptr;  ///< set whose outputs wait to be compared
+  Set* last_ = nullptr;     ///< set of the last timed call
+  struct Change {
+    Set* set;
+    std::int64_t element;
+  };
+  std::vector<Change> changes_;  ///< signs that are flipped at the moment
+  std::mt19937_64 unforeseen_{std::random_device{}()};
+  int sample_of_visit_ = 0;
+  int changing_at_ = -1;  ///< number of the sample before which contents change; −1: of none
+  std::vector<double> repeating_s_;  ///< per call, of samples
+  std::vector<double> changing_s_;   ///< per call, on contents that change from call to call
   double prepare_s_ = 0;
   std::size_t allocated_bytes_ = 0;
   Agreement agreement_;

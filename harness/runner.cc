@@ -13,6 +13,7 @@
 #include <set>
 
 #include "harness/clock.h"
+#include "harness/confinement.h"
 #include "harness/crash.h"
 #include "harness/errors.h"
 #include "harness/hash.h"
@@ -123,7 +124,13 @@ class GroupRun {
     session_.energy = options.energy;
     session_.group_run = new_group_run(group);
     session_.battery_passed = battery_passed;
-    session_.at = [this](int index, const std::string& step) { board_.write(index, step); };
+    session_.at = [this](int index, const std::string& step) {
+      if (!can_report()) {
+        board_.write(board_.case_index(), board_.step() + " (it closed files of this process)");
+        end_as_fault("");
+      }
+      board_.write(index, step);
+    };
   }
 
   std::vector<CaseRecord> run() {
@@ -157,7 +164,7 @@ class GroupRun {
       board_.clear();
       const double limit_s = std::max(kLeastPatienceS, kPatience * left.estimated_s);
       const ChildResult result =
-          run_isolated([&] { return to_text(measure_group(left, session_, ceilings_)); }, limit_s);
+          run_isolated([&] { return to_text(confined_measure(left)); }, limit_s);
       if (result.end == ChildEnd::kReturned) return records_from_text(result.value);
       if (result.end == ChildEnd::kError) throw Error(result.code, result.message);
       const int index = blamed(left);
@@ -169,6 +176,14 @@ class GroupRun {
       left = without(left, static_cast<std::size_t>(index));
     }
     return {};
+  }
+
+  std::vector<CaseRecord> confined_measure(const Group& left) const {
+    // CUDA's driver may have to start a program that makes its device files.
+    const bool device = std::any_of(left.cases.begin(), left.cases.end(),
+                                    [](const Case& c) { return c.variant->needs_cuda != 0; });
+    if (!device) confine_process();
+    return measure_group(left, session_, ceilings_);
   }
 
   // Which case the child was busy with; while all are timed in turn, whoever was called last.

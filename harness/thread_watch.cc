@@ -30,19 +30,6 @@ constexpr std::uint32_t kX87Modes = 0x0F3FU;  // masks, precision, rounding
 // A joined thread may stay listed for a moment after pthread_join has returned.
 constexpr std::chrono::milliseconds kGrace{20};
 
-std::vector<int> thread_ids() {
-  std::vector<int> ids;
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/task"), closedir);
-  if (folder == nullptr) return ids;
-  while (const dirent* entry = readdir(folder.get())) {
-    int id = 0;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, id).ec == std::errc{}) ids.push_back(id);
-  }
-  std::sort(ids.begin(), ids.end());
-  return ids;
-}
-
 std::vector<int> new_ids(const std::vector<int>& before) {
   const std::vector<int> now = thread_ids();
   std::vector<int> fresh;
@@ -64,6 +51,19 @@ double seconds_of(clockid_t clock) {
 }
 
 }  // namespace
+
+std::vector<int> thread_ids() {
+  std::vector<int> ids;
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/task"), closedir);
+  if (folder == nullptr) return ids;
+  while (const dirent* entry = readdir(folder.get())) {
+    int id = 0;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, id).ec == std::errc{}) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
 
 std::uint32_t fp_modes() {
   std::uint16_t x87 = 0;

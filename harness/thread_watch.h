@@ -17,6 +17,9 @@ std::string fp_modes_difference(std::uint32_t before, std::uint32_t after);
 /// The same on every member of a pool: "" or the first difference; restores the modes.
 std::string restore_fp_modes(ThreadPool& pool, std::uint32_t wanted);
 
+/// Ids of this process's threads, ascending.
+std::vector<int> thread_ids();
+
 /// Notices threads that outlive a call: those that were not there at construction.
 class ThreadWatch {
  public:

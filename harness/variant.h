@@ -43,6 +43,7 @@ struct Limit {
   std::int64_t min = std::numeric_limits<std::int64_t>::min();
   std::int64_t max = std::numeric_limits<std::int64_t>::max();
   std::int64_t multiple_of = 1;
+  bool operator==(const Limit&) const = default;
 };
 
 struct Variant {
@@ -67,6 +68,7 @@ struct Variant {
   std::string library;  ///< plug-in it comes from, with version; empty for our own
   std::string plugin;   ///< path of a plug-in not opened yet
   std::string file;     ///< source file, for messages
+  bool operator==(const Variant&) const = default;
 };
 
 /// Registers a variant during static initialisation: `const Registration r{{.op = …}};` at the end

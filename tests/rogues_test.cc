@@ -6,26 +6,29 @@
 #include <vector>
 
 #include "harness/case.h"
+#include "harness/errors.h"
 #include "harness/registry.h"
 #include "harness/runner.h"
+#include "tests/rogues/rogue.h"
 
 namespace pareto {
 namespace {
 
 // Small enough to be called thousands of times, large enough that remembering pays; one page per
 // operand, which is what aliasing needs.
-Problem timed_problem() {
+Problem timed_problem(std::int64_t M = 16, std::int64_t N = 64, std::int64_t K = 64) {
   Problem problem(find_op("qgemm"));
-  problem.set("M", std::int64_t{16}).set("N", std::int64_t{64}).set("K", std::int64_t{64});
+  problem.set("M", M).set("N", N).set("K", K);
   problem.op().complete(problem);
   return problem;
 }
 
 /// Check, timing and last checks of one variant, as `pareto time` does them.
-CaseRecord record_of(const std::string& name, const std::string& cache) {
+CaseRecord record_of(const std::string& name, const std::string& cache,
+                     const Problem& problem = timed_problem()) {
   Case subject;
   subject.variant = &find_variant(find_op("qgemm"), name);
-  subject.problem = timed_problem();
+  subject.problem = problem;
   subject.cache = cache;
   identify(subject);
   Group group;
@@ -46,6 +49,11 @@ std::ostream& operator<<(std::ostream& out, const Trick& trick) { return out << 
 class Rogues : public testing::TestWithParam<Trick> {};
 
 TEST_P(Rogues, IsRefusedByName) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  if (GetParam().named == std::string("it started a process")) {
+    GTEST_SKIP() << "sanitizers start processes themselves";
+  }
+#endif
 #ifdef __SANITIZE_THREAD__
   // The detector starts a thread of its own with a program's first, and that one is seen.
   if (GetParam().rogue == std::string("rogue_brings_threads")) GTEST_SKIP() << "thread sanitizer";
@@ -62,6 +70,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Trick{"rogue_remembers_results", "result cached between calls"},
         Trick{"rogue_remembers_address", "result cached between calls"},
+        Trick{"rogue_remembers_a_fingerprint", "result cached between calls"},
+        Trick{"rogue_remembers_in_quick_succession", "result cached between calls"},
+        Trick{"rogue_remembers_with_a_delay", "result cached between calls"},
+        Trick{"rogue_skips_in_quick_succession", "result cached between calls"},
         Trick{"rogue_works_when_watched", "result cached between calls"},
         Trick{"rogue_works_later", "work deferred past the timer"},
         Trick{"rogue_leaves_a_thread", "thread still running after the call"},
@@ -79,8 +91,47 @@ INSTANTIATE_TEST_SUITE_P(
         Trick{"rogue_depends_on_chance", "the same input gives other bits"},
         Trick{"rogue_skips_an_element", "were not written"},
         Trick{"rogue_forgets_to_return_memory", "bytes that it did not give back"},
+        Trick{"rogue_hires_a_process", "it started a process"},
+        Trick{"rogue_forks", "it started a process"},
+        Trick{"rogue_takes_other_processors", "a thread was moved to other processors"},
+        Trick{"rogue_survives_faults", "the handler of faults was replaced"},
+        Trick{"rogue_declares_itself_a_baseline", "was changed while the program ran"},
+        Trick{"rogue_throws_in_the_end", "run threw: no more of this"},
+        Trick{"rogue_leaves_the_program", "exited early with status 0"},
+        Trick{"rogue_closes_files", "it closed files of this process"},
         Trick{"rogue_crashes", "SIGSEGV"}),
     [](const testing::TestParamInfo<Trick>& info) { return std::string(info.param.rogue); });
+
+TEST(Rogues, WorkInASignalHandlerIsRefused) {
+  const CaseRecord record = record_of("rogue_sets_an_alarm", "warm");
+  const std::string message = record.row.at("check_message");
+  EXPECT_EQ(record.row.at("check_status"), "fail");
+  const bool named = message.find("it set a timer") != std::string::npos ||
+                     message.find("work deferred past the timer") != std::string::npos;
+  EXPECT_TRUE(named) << message;
+}
+
+TEST(Rogues, WhoIsRightOnlyWhereABigResultIsComparedIsRefused) {
+  const CaseRecord record =
+      record_of("rogue_knows_what_is_compared", "warm", timed_problem(256, 2048, 4096));
+  const std::string message = record.row.at("check_message");
+  EXPECT_EQ(record.row.at("check_status"), "fail");
+  EXPECT_NE(message.find("right only where it is usually compared"), std::string::npos) << message;
+}
+
+TEST(Rogues, ThreadsThatWereThereBeforeAnyKernelStopTheRun) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "the detector has a thread of its own";
+#endif
+  rogue::older_thread = true;
+  try {
+    record_of("rogue_brings_an_older_thread", "warm");
+    ADD_FAILURE() << "nobody noticed the thread";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("threads"), std::string::npos) << error.what();
+  }
+  rogue::older_thread = false;
+}
 
 TEST(Rogues, TheHonestControlPasses) {
   for (const char* cache : {"warm", "cold"}) {
@@ -93,7 +144,7 @@ TEST(Rogues, TheHonestControlPasses) {
 TEST(Rogues, EveryRegisteredRogueIsInTheGallery) {
   int rogues = 0;
   for (const Variant* variant : variants()) rogues += variant->name.starts_with("rogue_");
-  constexpr int kTricksAndControl = 21;
+  constexpr int kTricksAndControl = 36;
   EXPECT_EQ(rogues, kTricksAndControl);
 }
 

@@ -29,5 +29,18 @@ TEST(ClockWatch, AgreesWithAnHonestClock) {
   EXPECT_TRUE(watch.agree());
 }
 
+TEST(ClockWatch, AClockThatIsSlowBetweenItsReadsIsNoticedByTheCounter) {
+  for (const double share : {1.0, 0.5}) {
+    ClockWatch watch;
+    for (int i = 0; i < 20; ++i) {
+      const std::uint64_t count = counter_now();
+      const double start = now_s();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      watch.add(share * (now_s() - start), counter_now() - count);
+    }
+    EXPECT_EQ(watch.agree(), share == 1.0);
+  }
+}
+
 }  // namespace
 }  // namespace pareto

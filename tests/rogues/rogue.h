@@ -1,6 +1,7 @@
 // What the rogues share: an honest kernel to hide behind, and a one-line registration.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -12,6 +13,9 @@
 #include "reference/qgemm.h"
 
 namespace pareto::rogue {
+
+/// Whether brings_an_older_thread does: everybody in a process would be suspected.
+extern std::atomic<bool> older_thread;
 
 /// y[M,N] = x[M,K] · w[N,K]ᵀ over the first `terms` of K, one fp32 chain each.
 inline void multiply(const float* x, const float* w, float* y, const QgemmProblem& p,
