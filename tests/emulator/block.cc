@@ -124,7 +124,7 @@ void Lane::copy_chunk(std::uint32_t offset, const std::uint16_t* from, int valid
   Copy copy{.offset = offset, .bytes = {}};
   if (valid > 0) {
     block_.check_readable(from, valid);
-    std::memcpy(copy.bytes.data(), from, static_cast<std::size_t>(2 * valid));
+    std::memcpy(copy.bytes.data(), from, 2 * static_cast<std::size_t>(valid));
   }
   block_.claim_for_writing(offset, copy.bytes.size(), *this);
   if (!aligned) return block_.write(offset, copy.bytes, *this);
@@ -174,7 +174,8 @@ void Lane::load_matrices(std::uint32_t (&to)[4], std::uint32_t offset) {
     for (int matrix = 0; matrix < 4; ++matrix) {
       std::uint16_t rows[8][8];
       for (int row = 0; row < 8; ++row) {
-        const Lane& pointing = *meeting.lanes[static_cast<std::size_t>(8 * matrix + row)];
+        const Lane& pointing =
+            *meeting.lanes[8 * static_cast<std::size_t>(matrix) + static_cast<std::size_t>(row)];
         block_.read(pointing.offset_, std::as_writable_bytes(std::span(rows[row])), pointing);
       }
       for (int lane = 0; lane < kWarpLanes; ++lane) {

@@ -48,7 +48,7 @@ class Rogue : public rogue::Base {
 };
 
 // The child process of every group is a fork: there the helper starts before the session does.
-[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, start_helper);
+[[maybe_unused]] const int kRegistered = pthread_atfork(nullptr, nullptr, start_helper);
 
 const Registration registration{rogue::variant<Rogue>(
     "brings_an_older_thread", "a thread that was there before does a part of the work")};
