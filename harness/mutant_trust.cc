@@ -1,10 +1,12 @@
 #include "harness/mutant_trust.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 #include <memory>
 #include <mutex>
+#include <tuple>
 
 #include "harness/checker.h"
 #include "harness/errors.h"
@@ -41,14 +43,20 @@ std::string rejection(const TrustInput& ready, const std::string& mutant) {
   }
 }
 
-/// Everything that decides the outcome, as text.
-std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic& a) {
-  std::string key =
-      fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", a.u_acc,
-                  a.acc_truncates, a.acc_bits, a.acc_block, a.acc_lanes, a.integer_acc, a.u_operand,
-                  a.epilogue_roundings, a.u_activation, a.flushes_subnormals, a.u_exp, a.u_p,
-                  a.p_underflow, a.sums_rounded_p, a.kv_block, a.u_q_inner, a.u_q_step,
-                  a.p_in_pages, a.u_tanh, a.leaks_nonfinite, a.multiplies_pruned);
+/// Everything that decides the outcome, as text. All members are named one by one, so that a new
+/// one does not compile until it counts here.
+std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic& arithmetic) {
+  const auto& [u_acc, acc_truncates, acc_bits, acc_block, acc_lanes, integer_acc, u_operand,
+               epilogue_roundings, u_activation, relu_drops_nan, flushes_subnormals, u_exp, u_p,
+               p_underflow, sums_rounded_p, kv_block, u_q_inner, u_q_step, p_in_pages, u_tanh,
+               deterministic, leaks_nonfinite, multiplies_pruned] = arithmetic;
+  std::string key = fmt::format(
+      "{}", fmt::join(std::tie(u_acc, acc_truncates, acc_bits, acc_block, acc_lanes, integer_acc,
+                               u_operand, epilogue_roundings, u_activation, relu_drops_nan,
+                               flushes_subnormals, u_exp, u_p, p_underflow, sums_rounded_p,
+                               kv_block, u_q_inner, u_q_step, p_in_pages, u_tanh, deterministic,
+                               leaks_nonfinite, multiplies_pruned),
+                      " "));
   for (const BatteryInput& input : battery) {
     key += fmt::format("|{} {} {} {} {} {}", input.problem.op().name(), input.problem.text(),
                        input.draw.distribution, input.draw.seed, input.draw.content, input.exact);

@@ -72,7 +72,7 @@ inline constexpr std::int64_t kPageKeys = 32;
 inline constexpr double kPageRounding = 0x1p-8;
 
 /// Columns of Terms. Sums run over the keys that a row sees and its sink (a key with v = 0); p are
-/// the weights, o the output; see docs/error_bounds.md.
+/// the weights, o the output; see attention_bound.cc.
 enum AttentionTerm : int {
   kTermValue,
   kTermA,         ///< Σ p|v|

@@ -32,5 +32,13 @@ TEST(MutantTrust, DependsOnTheDeclaredArithmetic) {
   EXPECT_NE(&trust, &mutant_trust(Problem(toy::op()), Arithmetic{}, 1));
 }
 
+// What a library's relu may swallow is not what our own may.
+TEST(MutantTrust, IsNotSharedWithALibraryThatDropsNan) {
+  Arithmetic library;
+  library.relu_drops_nan = true;
+  EXPECT_NE(&mutant_trust(Problem(toy::op()), library, 1),
+            &mutant_trust(Problem(toy::op()), Arithmetic{}, 1));
+}
+
 }  // namespace
 }  // namespace pareto
