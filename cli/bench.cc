@@ -52,6 +52,7 @@ class BenchCase {
     int sample = 0;
     for (auto _ : state) {
       if (sample == 0) call_->begin_visit();
+      call_->before_sample();
       state.SetIterationTime(call_->sample(1));
       if (++sample == kBlockSamples) {
         call_->end_visit();

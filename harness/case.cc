@@ -56,18 +56,23 @@ std::string Case::command() const {
                      problem.op().name(), variant->name, threads, cache, settings, source.seed);
 }
 
-void identify(Case& subject) {
-  std::string all;
-  std::string shared;
-  for (const Key& key : subject.problem.op().keys()) {
-    const std::string pair = key.name + "=" + text_of(key, subject.problem.value(key.name)) + " ";
-    all += pair;
-    if (!varies_inside_group(key.name)) shared += pair;
+ProblemWords words_of(const Problem& problem) {
+  ProblemWords words;
+  for (const Key& key : problem.op().keys()) {
+    const std::string pair = key.name + "=" + text_of(key, problem.value(key.name)) + " ";
+    words.all += pair;
+    if (!varies_inside_group(key.name)) words.shared += pair;
   }
+  return words;
+}
+
+void identify(Case& subject) { identify(subject, words_of(subject.problem)); }
+
+void identify(Case& subject, const ProblemWords& words) {
   const std::string rest = fmt::format("op={} {} threads={} cache={}", subject.problem.op().name(),
                                        source_text(subject.source), subject.threads, subject.cache);
-  subject.hash = hex(hash_text(fmt::format("{}{} variant={}", all, rest, subject.variant->name)));
-  subject.group = hex(hash_text(shared + rest));
+  subject.hash = hex(hash_text(fmt::format("{}{} variant={}", words.all, rest, subject.variant->name)));
+  subject.group = hex(hash_text(words.shared + rest));
 }
 
 std::string content_hash(const TensorMap& inputs) {

@@ -41,7 +41,15 @@ struct Case {
 /// Keys that vary inside a group.
 bool varies_inside_group(const std::string& key);
 
+/// What a problem adds to the hashes of its cases, for many cases of one problem.
+struct ProblemWords {
+  std::string all;
+  std::string shared;  ///< without what varies inside a group
+};
+ProblemWords words_of(const Problem& problem);
+
 /// Fills in `hash` and `group`.
+void identify(Case& subject, const ProblemWords& words);
 void identify(Case& subject);
 
 /// Hash of names, shapes and bytes: `Source::content`.

@@ -42,7 +42,7 @@ const std::vector<Column>& measured_columns() {
       {"time_hi_s", kReal, "s", "Upper end of the median's 95 % interval"},
       {"prepare_s", kReal, "s", "Time to prepare what outlives a call"},
       {"samples", kInteger, "1", "Samples taken"},
-      {"visits_s", kReal, "s", "Time between blocks: contents swapped, one untimed call, checks"},
+      {"visits_s", kReal, "s", "Time between samples: contents swapped, one untimed call, checks"},
       {"calls_per_sample", kInteger, "1", "Back-to-back calls in one sample"},
       {"processes", kInteger, "1", "Processes that measured the case"},
       {"precision", kReal, "1", "Relative half width of the interval that was asked for"},
@@ -246,21 +246,22 @@ const Column& column_named(std::string_view name) {
 
 json words_row(const Case& subject) {
   const Op& op = subject.problem.op();
-  json row = {{"case", subject.hash},
-              {"group", subject.group},
-              {"op", op.name()},
-              {"variant", subject.variant->name},
-              {"baseline", subject.variant->baseline},
-              {"library", subject.variant->library},
-              {"shape", subject.shape},
-              {"distribution", subject.source.distribution},
-              {"seed", subject.source.seed},
-              {"file", subject.source.file},
-              {"tensor", subject.source.tensor},
-              {"input_hash", subject.source.content},
-              {"threads", subject.threads},
-              {"cache", subject.cache},
-              {"command", command_of(subject)}};
+  json row;
+  row["case"] = subject.hash;
+  row["group"] = subject.group;
+  row["op"] = op.name();
+  row["variant"] = subject.variant->name;
+  row["baseline"] = subject.variant->baseline;
+  row["library"] = subject.variant->library;
+  row["shape"] = subject.shape;
+  row["distribution"] = subject.source.distribution;
+  row["seed"] = subject.source.seed;
+  row["file"] = subject.source.file;
+  row["tensor"] = subject.source.tensor;
+  row["input_hash"] = subject.source.content;
+  row["threads"] = subject.threads;
+  row["cache"] = subject.cache;
+  row["command"] = command_of(subject);
   for (const Key& key : op.keys()) row[key.name] = json_of(subject.problem.value(key.name));
   return row;
 }

@@ -88,6 +88,7 @@ class NamedSubject : public Subject {
     announce_();
     call_.begin_visit();
   }
+  void before_sample() override { call_.before_sample(); }
   double sample(std::int64_t batch) override { return call_.sample(batch); }
   void end_visit() override { call_.end_visit(); }
   [[nodiscard]] double shortest_sample_s() const override { return call_.shortest_sample_s(); }

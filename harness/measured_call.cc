@@ -122,14 +122,20 @@ void MeasuredCall::call(Set& set, std::span<const Tensor> out) {
   if (on_device()) device().synchronize();
 }
 
+// A look costs as much as some samples: long calls get few.
+bool MeasuredCall::wants_look() {
+  constexpr unsigned kVisitsPerLook = 4;
+  constexpr double kMostOfSamples = 0.02;
+  if (auditing_ || on_device() || visit_ < 2) return false;
+  if (changing_s_.size() >= kLooks && looking_s_ > kMostOfSamples * sampled_s_) return false;
+  return unforeseen_() % kVisitsPerLook == 0;
+}
+
 void MeasuredCall::begin_visit() {
   auditing_ = audit_.wants(visit_);
   ++visit_;
   sample_of_visit_ = 0;
-  constexpr unsigned kVisitsPerLook = 4;
-  constexpr unsigned kSamples = 4;
-  const bool look = !auditing_ && !on_device() && visit_ > 1 && unforeseen_() % kVisitsPerLook == 0;
-  changing_at_ = look ? static_cast<int>(unforeseen_() % kSamples) : -1;
+  changing_at_ = wants_look() ? static_cast<int>(unforeseen_() % kSamplesOfVisit) : -1;
   if (cold_) {
     begin_cold_visit();
   } else {
@@ -178,9 +184,12 @@ double MeasuredCall::timed_calls(std::int64_t batch, bool changing,
       recorded);
 }
 
+void MeasuredCall::before_sample() {
+  if (sample_of_visit_++ == changing_at_) look_in_quick_succession();
+}
+
 double MeasuredCall::sample(std::int64_t batch) {
   last_batch_ = batch;
-  if (sample_of_visit_++ == changing_at_) look_in_quick_succession();
   // Outputs that a recorded call has touched were written by work that the recording will not time.
   std::vector<std::uint64_t> untouched;
   const std::size_t final = (next_set_ + static_cast<std::size_t>(batch) - 1) % sets_.size();
@@ -197,6 +206,7 @@ double MeasuredCall::sample(std::int64_t batch) {
   }
   fail(timer_->failure());
   repeating_s_.push_back(seconds / static_cast<double>(batch));
+  sampled_s_ += seconds;
   return seconds;
 }
 

@@ -30,6 +30,7 @@ class MeasuredCall : public Subject {
   ~MeasuredCall() override;
 
   void begin_visit() override;
+  void before_sample() override;
   double sample(std::int64_t batch) override;
   void end_visit() override;
   [[nodiscard]] double shortest_sample_s() const override { return timer_->shortest_sample_s(); }
@@ -67,6 +68,9 @@ class MeasuredCall : public Subject {
       std::int64_t batch, bool changing, const std::function<void()>& recorded = [] {});
   void change(Set& set, bool last);
   void undo_changes(const Set* only);
+  static constexpr int kSamplesOfVisit = 4;
+  static constexpr std::size_t kLooks = 2;  ///< at contents in quick succession, at least
+  bool wants_look();
   void look_in_quick_succession();
   double cost_ratio_of_changing_contents() const;
   void look_for_remembered_results();
@@ -102,6 +106,8 @@ class MeasuredCall : public Subject {
   int changing_at_ = -1;  ///< number of the sample before which contents change; −1: of none
   std::vector<double> repeating_s_;  ///< per call, of samples
   std::vector<double> changing_s_;   ///< per call, on contents that change from call to call
+  double sampled_s_ = 0;             ///< all samples together
+  double looking_s_ = 0;             ///< all calls on changing contents together
   double prepare_s_ = 0;
   std::size_t allocated_bytes_ = 0;
   Agreement agreement_;

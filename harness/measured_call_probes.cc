@@ -13,7 +13,6 @@ namespace {
 // Contents that change from call to call against contents that repeat, both in quick succession and
 // by the dozen: less than this is what moving a changed cache line between cores may cost.
 constexpr int kFewestChangingCalls = 3;
-constexpr std::size_t kLooks = 2;
 constexpr int kMoreLooks = 8;
 constexpr double kSuspiciousChange = 1.25;
 constexpr double kChangeNoiseS = 0.5e-6;
@@ -67,7 +66,9 @@ void MeasuredCall::look_in_quick_succession() {
     ++calls;
   const int twin = contents_.twin_of(sets_[last_set()].content);
   if (twin < 0) return;
-  changing_s_.push_back(timed_calls(calls, true) / static_cast<double>(calls));
+  const double seconds = timed_calls(calls, true);
+  looking_s_ += seconds;
+  changing_s_.push_back(seconds / static_cast<double>(calls));
   const std::string wrong = audit_.compare_outputs(*last_->buffers, twin);
   if (!wrong.empty()) {
     fail("cached: result cached between calls, seen where contents change in quick succession: " +
@@ -86,12 +87,14 @@ void MeasuredCall::look_for_remembered_results() {
   // Signs are flipped in place, which the host cannot do on a device.
   if (contents_.twin_place().slot < 0 || on_device()) return;
   // The sample that follows the changes is on another content again: the others outnumber it.
-  constexpr int kSamples = 4;
   const auto look = [&] {
     begin_visit();
     auditing_ = false;
-    changing_at_ = kSamples - 1;
-    for (int i = 0; i < kSamples; ++i) sample(last_batch_);
+    changing_at_ = kSamplesOfVisit - 1;
+    for (int i = 0; i < kSamplesOfVisit; ++i) {
+      before_sample();
+      sample(last_batch_);
+    }
     end_visit();
   };
   for (int visits = 0; changing_s_.size() < kLooks && visits < kMoreLooks; ++visits) look();

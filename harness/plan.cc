@@ -73,7 +73,7 @@ class Expander {
     }
   }
 
-  std::vector<Candidate> expand() {
+  std::map<std::string, std::vector<Candidate>> expand() {
     for (const Sweep& sweep : experiment_.sweeps) expand_sweep(sweep);
     return std::move(found_);
   }
@@ -179,6 +179,7 @@ class Expander {
 
   void add_cases(const ShapeRow& row, const Problem& problem, const Source& source, int threads,
                  const std::string& cache, const std::string& reason) {
+    const ProblemWords words = words_of(problem);
     for (const Variant* variant : chosen_) {
       Candidate candidate;
       candidate.subject = {.variant = variant,
@@ -192,10 +193,10 @@ class Expander {
       if (!options_.filter.empty() && !std::regex_search(candidate.subject.text(), filter_)) {
         continue;
       }
-      identify(candidate.subject);
+      identify(candidate.subject, words);
       if (!seen_.insert(candidate.subject.hash).second) continue;
       candidate.reason = reason.empty() ? why_not(candidate.subject) : reason;
-      found_.push_back(std::move(candidate));
+      found_[candidate.subject.group].push_back(std::move(candidate));
     }
   }
 
@@ -221,7 +222,7 @@ class Expander {
   std::regex filter_;
   std::vector<const Variant*> chosen_;
   std::vector<std::pair<std::string, std::string>> settings_;  ///< of the problem being expanded
-  std::vector<Candidate> found_;
+  std::map<std::string, std::vector<Candidate>> found_;  ///< by group
   std::unordered_set<std::string> seen_;
   FileTensors files_;
 };
@@ -305,14 +306,9 @@ double estimated_call_s(const Case& subject) {
 }
 
 Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
-  std::vector<Candidate> candidates = Expander(experiment, options).expand();
-  std::map<std::string, std::vector<Candidate>> by_group;
-  for (Candidate& candidate : candidates) {
-    by_group[candidate.subject.group].push_back(std::move(candidate));
-  }
   Plan plan;
   std::int64_t rank = 0;
-  for (auto& [hash, members] : by_group) {
+  for (auto& [hash, members] : Expander(experiment, options).expand()) {
     if (rank++ % options.shards != options.shard - 1) continue;
     Group group{.hash = hash};
     for (Candidate& member : members) {
@@ -325,8 +321,14 @@ Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
     if (group.cases.empty()) continue;
     estimate(group, experiment.measure);
     const bool too_big = group.memory_bytes > static_cast<double>(this_machine().memory_bytes) / 2;
-    for (Group& part : too_big ? split_by_scheme(group) : std::vector<Group>{group}) {
-      estimate(part, experiment.measure);
+    std::vector<Group> parts;
+    if (too_big) {
+      parts = split_by_scheme(group);
+      for (Group& part : parts) estimate(part, experiment.measure);
+    } else {
+      parts.push_back(std::move(group));
+    }
+    for (Group& part : parts) {
       plan.estimated_s += part.estimated_s;
       plan.memory_bytes = std::max(plan.memory_bytes, part.memory_bytes);
       plan.groups.push_back(std::move(part));

@@ -1,6 +1,7 @@
 // What an experiment comes to on this machine: groups of cases, and what is skipped and why.
 #pragma once
 
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ struct Group {
 
 struct Plan {
   std::vector<Group> groups;  ///< sorted by hash
-  std::vector<SkippedCase> skipped;
+  std::deque<SkippedCase> skipped;
   double estimated_s = 0;
   double memory_bytes = 0;  ///< of the biggest group
   [[nodiscard]] std::size_t cases() const;

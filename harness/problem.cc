@@ -83,9 +83,14 @@ Value parse_value(const Key& key, std::string_view text) {
   return integer;
 }
 
-Problem::Problem(const Op& op) : op_(&op) {
-  values_.reserve(op.keys().size());
-  for (const Key& key : op.keys()) values_.push_back(convert(key, key.default_value));
+Problem::Problem(const Op& op) : op_(&op), values_(std::make_shared<std::vector<Value>>()) {
+  values_->reserve(op.keys().size());
+  for (const Key& key : op.keys()) values_->push_back(convert(key, key.default_value));
+}
+
+void Problem::assign(std::size_t index, Value value) {
+  if (values_.use_count() > 1) values_ = std::make_shared<std::vector<Value>>(*values_);
+  (*values_)[index] = std::move(value);
 }
 
 std::size_t Problem::index_of(std::string_view key) const {
@@ -99,7 +104,7 @@ std::size_t Problem::index_of(std::string_view key) const {
       fmt::format("unknown key '{}' for op {}{}", key, op_->name(), suggestion(key, names)));
 }
 
-const Value& Problem::value(std::string_view key) const { return values_[index_of(key)]; }
+const Value& Problem::value(std::string_view key) const { return (*values_)[index_of(key)]; }
 
 std::int64_t Problem::size(std::string_view key) const {
   return std::get<std::int64_t>(value(key));
@@ -114,7 +119,7 @@ const std::string& Problem::word(std::string_view key) const {
 bool Problem::is_default(std::string_view key) const {
   const std::size_t i = index_of(key);
   const Key& spec = op_->keys()[i];
-  return text_of(spec, values_[i]) == text_of(spec, convert(spec, spec.default_value));
+  return text_of(spec, (*values_)[i]) == text_of(spec, convert(spec, spec.default_value));
 }
 
 Problem& Problem::set(std::string_view key, const Value& value) {
@@ -136,13 +141,13 @@ Problem& Problem::set(std::string_view key, const Value& value) {
                     : static_cast<double>(std::get<std::int64_t>(converted)),
                 text);
   }
-  values_[i] = converted;
+  assign(i, converted);
   return *this;
 }
 
 Problem& Problem::set_text(std::string_view key, std::string_view text) {
   const std::size_t i = index_of(key);
-  values_[i] = parse_value(op_->keys()[i], text);
+  assign(i, parse_value(op_->keys()[i], text));
   return *this;
 }
 
@@ -153,7 +158,7 @@ std::string Problem::text() const {
     if (i > 0) result += ' ';
     result += keys[i].name;
     result += '=';
-    result += text_of(keys[i], values_[i]);
+    result += text_of(keys[i], (*values_)[i]);
   }
   return result;
 }

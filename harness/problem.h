@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -37,7 +38,8 @@ std::string text_of(const Key& key, const Value& value);
 /// Parses what a user typed; throws InputError naming key, value, limit and the nearest word.
 Value parse_value(const Key& key, std::string_view text);
 
-/// A value for every key of its op. Look-ups by name are for set-up, not for timed code.
+/// A value for every key of its op. Look-ups by name are for set-up, not for timed code. Copies share
+/// their values until one is changed: a plan holds the same problem once for every variant.
 class Problem {
  public:
   Problem() = default;
@@ -59,8 +61,9 @@ class Problem {
 
  private:
   [[nodiscard]] std::size_t index_of(std::string_view key) const;
+  void assign(std::size_t index, Value value);
   const Op* op_ = nullptr;
-  std::vector<Value> values_;
+  std::shared_ptr<std::vector<Value>> values_;
 };
 
 }  // namespace pareto

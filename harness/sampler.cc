@@ -108,23 +108,24 @@ class Group {
     const double enter_s = options_.now();
     course.subject->begin_visit();
     const std::size_t first = series.seconds_per_call.size();
-    const double start_s = options_.now();
-    double sample_start_s = start_s;
+    double samples_s = 0;
     for (std::int32_t i = 0; i < series.block_samples; ++i) {
+      course.subject->before_sample();
+      const double sample_start_s = options_.now();
       const double seconds = course.subject->sample(series.batch);
       series.seconds_per_call.push_back(seconds / static_cast<double>(series.batch));
       series.start_s.push_back(static_cast<float>(sample_start_s - begin_s_));
       series.block.push_back(static_cast<std::int32_t>(course.medians.size()));
       series.round.push_back(round);
-      sample_start_s = options_.now();
+      samples_s += options_.now() - sample_start_s;
     }
     course.subject->end_visit();
     if (options_.core_clock_hz) course.clock_hz.push_back(options_.core_clock_hz());
     course.medians.push_back(median_of(std::span(series.seconds_per_call).subspan(first)));
     course.visit_s = options_.now() - enter_s;
     course.spent_s += course.visit_s;
-    series.samples_s += sample_start_s - start_s;
-    series.visits_s += course.visit_s - (sample_start_s - start_s);
+    series.samples_s += samples_s;
+    series.visits_s += course.visit_s - samples_s;
     decide(course);
   }
 

@@ -18,6 +18,8 @@ class Subject {
   virtual ~Subject() = default;
   /// Untimed, before each block: swap contents, poison outputs, one untimed call.
   virtual void begin_visit() = 0;
+  /// Untimed, before each sample: checks at moments that a kernel cannot foresee.
+  virtual void before_sample() {}
   /// Seconds that `batch` back-to-back calls took, by a clock of the subject's own.
   virtual double sample(std::int64_t batch) = 0;
   /// Untimed, after each block: compare what was poisoned.
@@ -56,8 +58,8 @@ struct Series {
   double trend_p = 1;        ///< Mann–Kendall
   double trend_change = 0;   ///< Sen slope × duration ÷ median
   double core_clock_hz = 0;  ///< median over the visits; NaN: not recorded
-  double visits_s = 0;       ///< wall time of begin_visit and end_visit
-  double samples_s = 0;      ///< wall time of the blocks
+  double visits_s = 0;       ///< wall time of begin_visit, before_sample and end_visit
+  double samples_s = 0;      ///< wall time of the samples
 };
 
 /// Where a group stands; passed after every round and after the calibration (round 0).

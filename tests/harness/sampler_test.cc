@@ -13,16 +13,18 @@ namespace {
 
 double virtual_s = 0;
 
-// A kernel on a virtual clock: `call_s` with relative noise, `visit_s` of preparation.
+// A kernel on a virtual clock: `call_s` with relative noise, `visit_s` of preparation before a block
+// and `before_sample_s` before each of its samples.
 class FakeSubject : public Subject {
  public:
-  FakeSubject(double call_s, double noise, double visit_s = 0)
-      : call_s_(call_s), noise_(noise), visit_s_(visit_s) {}
+  FakeSubject(double call_s, double noise, double visit_s = 0, double before_sample_s = 0)
+      : call_s_(call_s), noise_(noise), visit_s_(visit_s), before_sample_s_(before_sample_s) {}
   void begin_visit() override {
     virtual_s += visit_s_;
     order.push_back(this);
     ++open;
   }
+  void before_sample() override { virtual_s += before_sample_s_; }
   double sample(std::int64_t batch) override {
     EXPECT_EQ(open, 1);
     const double seconds =
@@ -39,6 +41,7 @@ class FakeSubject : public Subject {
   double call_s_;
   double noise_;
   double visit_s_;
+  double before_sample_s_;
   std::mt19937_64 random_{42};
   std::normal_distribution<double> normal_;
 };
@@ -129,6 +132,16 @@ TEST(Sampler, BudgetCountsVisits) {
   EXPECT_LE(virtual_s, 1.0);
   EXPECT_GT(virtual_s, 0.9);
   EXPECT_NEAR(series.visits_s, 0.01 * static_cast<double>(block_medians(series).size()), 1e-9);
+}
+
+TEST(Sampler, WhatComesBeforeASampleIsNoPartOfIt) {
+  const MeasureOptions options = virtual_options();
+  FakeSubject subject(0.01, 0, 0, 0.003);
+  const Series series = sample_one(subject, options);
+  const auto samples = static_cast<double>(series.seconds_per_call.size());
+  EXPECT_NEAR(series.samples_s, 0.01 * samples, 1e-9);
+  EXPECT_NEAR(series.visits_s, 0.003 * samples, 1e-9);
+  EXPECT_NEAR(series.start_s[1] - series.start_s[0], 0.013, 1e-6);
 }
 
 TEST(Sampler, SampleLimitEndsASeries) {
