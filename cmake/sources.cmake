@@ -43,7 +43,7 @@ if(TARGET pareto_harness)
 endif()
 # GCC 12's AVX-512 headers raise false -Wuninitialized.
 set(PARETO_KERNEL_OPTIONS
-  $<$<COMPILE_LANGUAGE:CXX>:-O3;-Wno-uninitialized;-Wno-maybe-uninitialized>)
+  $<$<COMPILE_LANGUAGE:CXX>:$<IF:$<BOOL:${PARETO_SANITIZE}>,-O1,-O3>;-Wno-uninitialized;-Wno-maybe-uninitialized>)
 if(TARGET pareto_kernels)
   target_compile_options(pareto_kernels PRIVATE ${PARETO_KERNEL_OPTIONS})
 endif()
