@@ -16,6 +16,9 @@ namespace {
 
 // Cold operands must not survive in the last-level cache until their turn comes again.
 constexpr double kColdCaches = 3;
+// Operands that are so many caches big push themselves out: what a call may find of the one before
+// it is a sixteenth. More sets would only need memory.
+constexpr double kAloneColdCaches = 16;
 // Tiny operands would need endless sets; past this many the rotation exceeds the private caches.
 constexpr std::size_t kMostSets = 8192;
 // Audited cold samples cost a whole untimed rotation: below this time each, as often as warm ones.
@@ -47,8 +50,10 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
   const std::size_t set_bytes = std::max<std::size_t>(
       1, sets_[0].buffers->bytes() + std::max(packed_bytes(), allocated_bytes_));
   if (cold_) {
-    const double wanted = kColdCaches * static_cast<double>(last_level_bytes(variant_));
-    const auto count = static_cast<std::size_t>(wanted / static_cast<double>(set_bytes)) + 2;
+    const auto cache = static_cast<double>(last_level_bytes(variant_));
+    const auto set = static_cast<double>(set_bytes);
+    const std::size_t count =
+        set >= kAloneColdCaches * cache ? 1 : static_cast<std::size_t>(kColdCaches * cache / set) + 2;
     for (std::size_t i = 1; i < std::min(count, kMostSets); ++i) {
       add_set(static_cast<int>(i) % contents_.count());
     }

@@ -235,7 +235,7 @@ double group_memory(const Case& subject) {
 
 const std::string& scheme_of(const Case& subject) {
   static const std::string kNone;
-  for (const char* name : {"scheme", "format"}) {
+  for (const char* name : {"scheme", "format", "kv_dtype"}) {
     for (const Key& key : subject.problem.op().keys()) {
       if (key.name == name) return subject.problem.word(name);
     }
@@ -243,13 +243,14 @@ const std::string& scheme_of(const Case& subject) {
   return kNone;
 }
 
-// The parts of a group that is too big: one per scheme, each with the fp32 cases.
+// The parts of a group that is too big: one per scheme (of a KV cache: its type), each with the cases
+// that are not compressed.
 std::vector<Group> split_by_scheme(const Group& group) {
   std::map<std::string, Group> parts;
   std::vector<Case> shared;
   for (const Case& subject : group.cases) {
     const std::string& scheme = scheme_of(subject);
-    if (scheme == "fp32") {
+    if (scheme == "fp32" || scheme == "same") {
       shared.push_back(subject);
     } else {
       parts[scheme].cases.push_back(subject);
@@ -306,6 +307,9 @@ double estimated_call_s(const Case& subject) {
 }
 
 Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
+  const double memory_bytes = options.memory_bytes > 0
+                                  ? options.memory_bytes
+                                  : static_cast<double>(this_machine().memory_bytes);
   Plan plan;
   std::int64_t rank = 0;
   for (auto& [hash, members] : Expander(experiment, options).expand()) {
@@ -320,7 +324,7 @@ Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
     }
     if (group.cases.empty()) continue;
     estimate(group, experiment.measure);
-    const bool too_big = group.memory_bytes > static_cast<double>(this_machine().memory_bytes) / 2;
+    const bool too_big = group.memory_bytes > memory_bytes / 2;
     std::vector<Group> parts;
     if (too_big) {
       parts = split_by_scheme(group);

@@ -14,6 +14,8 @@ struct PlanOptions {
   std::string filter;  ///< ECMAScript regular expression over Case::text; empty: all
   int shard = 1;       ///< I of I/N, from 1
   int shards = 1;      ///< N
+  /// A group that needs more than half of this is split; 0: the machine's.
+  double memory_bytes = 0;
 };
 
 struct SkippedCase {

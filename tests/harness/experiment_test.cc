@@ -89,6 +89,22 @@ TEST_F(ExperimentTest, QuickReplacesKeysAndKeepsHashes) {
   EXPECT_TRUE(found);
 }
 
+TEST_F(ExperimentTest, GroupsTooBigForHalfTheMemoryAreSplitByWhatIsCompressed) {
+  const std::string path = write(
+      "[[sweep]]\nop = \"attention\"\nvariant = \"scalar\"\nseq_q = 1\nseq_kv = 64\n"
+      "kv_dtype = [\"same\", \"int8\", \"fp8_e4m3\"]\n");
+  const Experiment experiment = read_experiment(path, false);
+  ASSERT_EQ(make_plan(experiment, {}).groups.size(), 1U);
+  const Plan plan = make_plan(experiment, {.memory_bytes = 1024});
+  ASSERT_EQ(plan.groups.size(), 2U);
+  for (const Group& part : plan.groups) {
+    EXPECT_EQ(part.parts, 2);
+    ASSERT_EQ(part.cases.size(), 2U);
+    EXPECT_NE(part.cases[0].problem.word("kv_dtype"), "same");
+    EXPECT_EQ(part.cases[1].problem.word("kv_dtype"), "same");
+  }
+}
+
 TEST_F(ExperimentTest, GlobsChooseVariantsAndWords) {
   const std::string path =
       write("[[sweep]]\nop = \"qgemm\"\nvariant = \"scal*\"\nscheme = \"w4a16_*\"\nN = 8\nK = 8\n");
