@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fmt/format.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 
 #include <algorithm>
@@ -13,6 +14,8 @@
 #include <iterator>
 #include <memory>
 #include <thread>
+
+#include "harness/clock.h"
 
 namespace pareto {
 namespace {
@@ -29,6 +32,15 @@ constexpr std::uint32_t kX87Modes = 0x0F3FU;  // masks, precision, rounding
 
 // A joined thread may stay listed for a moment after pthread_join has returned.
 constexpr std::chrono::milliseconds kGrace{20};
+
+// Of a thread that has ended: it does not run.
+bool runs(int id) {
+  std::ifstream file(fmt::format("/proc/self/task/{}/stat", id));
+  std::string line;
+  std::getline(file, line);
+  const std::size_t name_end = line.rfind(") ");  // the name may hold anything
+  return name_end != std::string::npos && line[name_end + 2] == 'R';
+}
 
 std::vector<int> new_ids(const std::vector<int>& before) {
   const std::vector<int> now = thread_ids();
@@ -105,6 +117,19 @@ std::string restore_fp_modes(ThreadPool& pool, std::uint32_t wanted) {
     if (!difference.empty()) return fmt::format("{} on thread {}", difference, thread);
   }
   return "";
+}
+
+bool wait_until_others_sleep(double at_most_s) {
+  constexpr std::chrono::microseconds kPause{50};
+  const double begin_s = now_s();
+  std::vector<int> awake = thread_ids();
+  std::erase(awake, gettid());
+  while (true) {
+    std::erase_if(awake, [](int id) { return !runs(id); });
+    if (awake.empty()) return true;
+    if (now_s() - begin_s > at_most_s) return false;
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 ThreadWatch::ThreadWatch() : before_(thread_ids()) {}

@@ -20,6 +20,10 @@ std::string restore_fp_modes(ThreadPool& pool, std::uint32_t wanted);
 /// Ids of this process's threads, ascending.
 std::vector<int> thread_ids();
 
+/// Returns when every other thread of this process sleeps, or after `at_most_s`: threads that spin
+/// after one variant's call would take the processors of the next one's. True if they all sleep.
+bool wait_until_others_sleep(double at_most_s);
+
 /// Notices threads that outlive a call: those that were not there at construction.
 class ThreadWatch {
  public:

@@ -64,6 +64,22 @@ TEST(ProcessorWatch, CountsThreadsThatCameAndWent) {
   EXPECT_GT(watch.since().hidden_s, 8e-3);
 }
 
+TEST(OtherThreads, AreWaitedForUntilTheySleep) {
+  std::atomic<bool> spin = true;
+  std::atomic<bool> stay = true;
+  std::thread other([&] {
+    while (spin) {
+    }
+    stay.wait(true);
+  });
+  EXPECT_FALSE(wait_until_others_sleep(0.01));
+  spin = false;
+  EXPECT_TRUE(wait_until_others_sleep(10));
+  stay = false;
+  stay.notify_all();
+  other.join();
+}
+
 TEST(ThreadWatch, AcceptsThreadsThatWereJoined) {
   const ThreadWatch watch;
   std::thread([] {}).join();
