@@ -1,6 +1,9 @@
 # One GoogleTest program per folder under tests/, each holding the whole program.
 find_package(GTest REQUIRED)
 set(PARETO_TEST_TIMEOUT_S 900)
+if(PARETO_SANITIZE)
+  set(PARETO_TEST_TIMEOUT_S 3600)  # instrumented code takes several times as long
+endif()
 
 # GCC 12's thread sanitizer cannot place its shadow under kernels that randomize 32 bits of mmap.
 set(PARETO_TEST_LAUNCHER "")
