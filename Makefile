@@ -36,7 +36,7 @@ lint: bootstrap ## formatting, clang-tidy, Python and shell checks
 
 sanitize: bootstrap ## the CPU suite under address, undefined-behaviour and thread sanitizers
 	@for kind in address thread; do \
-	  cmake --preset sanitize-$$kind --log-level=NOTICE && cmake --build --preset sanitize-$$kind && \
+	  cmake --preset sanitize-$$kind --log-level=NOTICE; cmake --build --preset sanitize-$$kind; \
 	  ctest --preset sanitize-$$kind; done
 
 gpu-accept: cuda ## check and measure every CUDA variant on this machine's GPU; resumes

@@ -42,8 +42,12 @@ if(TARGET pareto_harness)
   add_dependencies(pareto_harness pareto_build_info)
 endif()
 # GCC 12's AVX-512 headers raise false -Wuninitialized.
+set(PARETO_KERNEL_LEVEL -O3)
+if(PARETO_SANITIZE)
+  set(PARETO_KERNEL_LEVEL -O1)
+endif()
 set(PARETO_KERNEL_OPTIONS
-  $<$<COMPILE_LANGUAGE:CXX>:$<IF:$<BOOL:${PARETO_SANITIZE}>,-O1,-O3>;-Wno-uninitialized;-Wno-maybe-uninitialized>)
+  $<$<COMPILE_LANGUAGE:CXX>:${PARETO_KERNEL_LEVEL};-Wno-uninitialized;-Wno-maybe-uninitialized>)
 if(TARGET pareto_kernels)
   target_compile_options(pareto_kernels PRIVATE ${PARETO_KERNEL_OPTIONS})
 endif()
