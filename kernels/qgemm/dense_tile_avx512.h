@@ -79,21 +79,24 @@ struct DenseVnni : DwordVnni {
   };
 };
 
-/// The sums of one tile.
-template <typename Dense, int kRows>
-using DenseSums = typename Dense::Reg[kRows][2];
+/// The sums of one tile; one half of 16 columns where N leaves the last panel no more.
+template <typename Dense, int kRows, int kHalves>
+using DenseSums = typename Dense::Reg[kRows][kHalves];
 
 /// One step of K.
-template <typename Dense, int kRows>
+template <typename Dense, int kRows, int kHalves>
 [[gnu::always_inline]] inline void dense_step(const std::byte* a, const std::byte* w,
-                                              DenseSums<Dense, kRows>& sum) {
-  const typename Dense::Reg w0 = Dense::load_w(w, 0);
-  const typename Dense::Reg w1 = Dense::load_w(w, 1);
+                                              DenseSums<Dense, kRows, kHalves>& sum) {
+  typename Dense::Reg columns[kHalves];
+#pragma GCC unroll 2
+  for (int half = 0; half < kHalves; ++half) columns[half] = Dense::load_w(w, half);
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
     const typename Dense::Reg x = Dense::broadcast(a + i * kChunkStride);
-    sum[i][0] = Dense::multiply_add(sum[i][0], w0, x);
-    sum[i][1] = Dense::multiply_add(sum[i][1], w1, x);
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      sum[i][half] = Dense::multiply_add(sum[i][half], columns[half], x);
+    }
   }
 }
 
@@ -106,16 +109,19 @@ template <int kLines>
 }
 
 /// sum += strip · panel. `kChains` consecutive steps have sums of their own, added at the end.
-template <typename Dense, int kRows, int kLines, int kChains>
+template <typename Dense, int kRows, int kHalves, int kLines, int kChains>
 [[gnu::always_inline]] inline void dense_steps(const TileBlock& block,
-                                               DenseSums<Dense, kRows>& sum) {
+                                               DenseSums<Dense, kRows, kHalves>& sum) {
   const std::byte* a = block.a;
   const std::byte* w = block.w;
-  DenseSums<Dense, kRows> other[kChains];  // [0] is not used
+  DenseSums<Dense, kRows, kHalves> other[kChains];  // [0] is not used
 #pragma GCC unroll 4
   for (int chain = 1; chain < kChains; ++chain) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) other[chain][i][0] = other[chain][i][1] = Dense::zero();
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalves; ++half) other[chain][i][half] = Dense::zero();
+    }
   }
   std::int64_t steps = block.steps;
   for (; steps >= kChunkDwords; steps -= kChunkDwords) {
@@ -123,7 +129,7 @@ template <typename Dense, int kRows, int kLines, int kChains>
 #pragma GCC unroll 4
       for (int chain = 0; chain < kChains; ++chain) {
         fetch_to_l2<kLines>(w, block.ahead_bytes);
-        dense_step<Dense, kRows>(a, w, chain == 0 ? sum : other[chain]);
+        dense_step<Dense, kRows, kHalves>(a, w, chain == 0 ? sum : other[chain]);
         a += 4;
         w += Dense::kStepBytes;
       }
@@ -131,14 +137,16 @@ template <typename Dense, int kRows, int kLines, int kChains>
     a += kRows * kChunkStride - kChunkBytes;
   }
   for (; steps > 0; --steps, a += 4, w += Dense::kStepBytes) {
-    dense_step<Dense, kRows>(a, w, sum);
+    dense_step<Dense, kRows, kHalves>(a, w, sum);
   }
 #pragma GCC unroll 4
   for (int chain = 1; chain < kChains; ++chain) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      sum[i][0] = Dense::add(sum[i][0], other[chain][i][0]);
-      sum[i][1] = Dense::add(sum[i][1], other[chain][i][1]);
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalves; ++half) {
+        sum[i][half] = Dense::add(sum[i][half], other[chain][i][half]);
+      }
     }
   }
 }
@@ -146,7 +154,7 @@ template <typename Dense, int kRows, int kLines, int kChains>
 /// Rows of y from complete sums.
 template <typename Dense, int kRows>
 [[gnu::always_inline]] inline void dense_finish(const Epilogue& e, const TileRect& rect,
-                                                const DenseSums<Dense, kRows>& sum) {
+                                                const DenseSums<Dense, kRows, 2>& sum) {
   const typename Dense::Finish left(e, rect.column);
   const typename Dense::Finish right(e, rect.column + 16);
   const std::int64_t N = e.y.shape[1];
@@ -158,32 +166,39 @@ template <typename Dense, int kRows>
   }
 }
 
-template <typename Dense, int kRows, int kLines>
+/// A tile of one half leaves its sums in c.
+template <typename Dense, int kRows, int kHalves, int kLines>
 void dense_tile_avx512(const TileBlock& block) {
   constexpr int kChains = kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1;
   auto* c = static_cast<std::byte*>(block.c);
-  DenseSums<Dense, kRows> sum;
+  DenseSums<Dense, kRows, kHalves> sum;
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
-    sum[i][0] = block.accumulate ? Dense::load(c + i * 128) : Dense::zero();
-    sum[i][1] = block.accumulate ? Dense::load(c + i * 128 + 64) : Dense::zero();
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      sum[i][half] = block.accumulate ? Dense::load(c + i * 128 + half * 64) : Dense::zero();
+    }
   }
-  dense_steps<Dense, kRows, kLines, kChains>(block, sum);
-  if (block.epilogue != nullptr) {
-    dense_finish<Dense, kRows>(*block.epilogue, block.rect, sum);
-    return;
+  dense_steps<Dense, kRows, kHalves, kLines, kChains>(block, sum);
+  if constexpr (kHalves == 2) {
+    if (block.epilogue != nullptr) {
+      dense_finish<Dense, kRows>(*block.epilogue, block.rect, sum);
+      return;
+    }
   }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
-    Dense::store(c + i * 128, sum[i][0]);
-    Dense::store(c + i * 128 + 64, sum[i][1]);
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      Dense::store(c + i * 128 + half * 64, sum[i][half]);
+    }
   }
 }
 
-template <typename Dense, int kLines, int... kRowsLessOne>
+template <typename Dense, int kHalves, int kLines, int... kRowsLessOne>
 const FusedTileFunction* dense_tiles(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
   static constexpr FusedTileFunction kTiles[] = {
-      nullptr, &dense_tile_avx512<Dense, kRowsLessOne + 1, kLines>...};
+      nullptr, &dense_tile_avx512<Dense, kRowsLessOne + 1, kHalves, kLines>...};
   return kTiles;
 }
 
@@ -197,8 +212,9 @@ TileSet dense_tile_set(StoreFunction store) {
   set.a_step_bytes = kChunkStride;
   set.w_step_bytes = Dense::kStepBytes;
   set.strip_steps = kChunkDwords;
-  set.fused = {dense_tiles<Dense, 0>(kRows), dense_tiles<Dense, 1>(kRows),
-               dense_tiles<Dense, 2>(kRows)};
+  set.fused = {dense_tiles<Dense, 2, 0>(kRows), dense_tiles<Dense, 2, 1>(kRows),
+               dense_tiles<Dense, 2, 2>(kRows)};
+  set.narrow = dense_tiles<Dense, 1, 0>(kRows);
   // 1024 steps: one block of K for 4096 int8 (0.993 of the ceiling with W in L2; 512: 0.990).
   set.panel_block_bytes = 1024 * std::int64_t{Dense::kStepBytes};
   set.store = store;

@@ -231,7 +231,8 @@ void TileGemm::sweep_fused(const std::byte* w, std::int64_t w_stride, const Epil
           static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - block.rect.column));
       const bool whole = plain && block.rect.columns == set_.columns;
       block.epilogue = whole ? &epilogue : nullptr;
-      tile(block);
+      const bool narrow = set_.narrow != nullptr && 2 * block.rect.columns <= set_.columns;
+      (narrow ? set_.narrow[strip.rows] : tile)(block);
       if (last && !whole) set_.store(epilogue, block.rect, block.c);
     }
   }
