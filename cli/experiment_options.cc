@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "harness/shard.h"
+
 namespace pareto {
 
 void add_experiment_options(CLI::App& verb, ExperimentOptions& options) {

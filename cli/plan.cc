@@ -11,6 +11,7 @@
 #include "cli/experiment_options.h"
 #include "cli/verbs.h"
 #include "harness/columns.h"
+#include "harness/estimate.h"
 #include "harness/registry.h"
 
 namespace pareto {

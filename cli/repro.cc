@@ -10,6 +10,7 @@
 #include "cli/timed_table.h"
 #include "cli/verbs.h"
 #include "harness/errors.h"
+#include "harness/estimate.h"
 #include "harness/registry.h"
 #include "harness/result_file.h"
 #include "harness/runner.h"

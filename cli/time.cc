@@ -12,6 +12,7 @@
 #include "cli/timed_table.h"
 #include "cli/verbs.h"
 #include "harness/errors.h"
+#include "harness/estimate.h"
 #include "harness/registry.h"
 #include "harness/runner.h"
 

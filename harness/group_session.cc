@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 
-#include "harness/columns.h"
+#include "harness/case_record.h"
 #include "harness/contents.h"
 #include "harness/device.h"
 #include "harness/device_ceilings.h"
@@ -15,7 +15,6 @@
 #include "harness/errors.h"
 #include "harness/machine.h"
 #include "harness/measured_call.h"
-#include "harness/provenance.h"
 #include "harness/registry.h"
 #include "harness/thread_watch.h"
 
@@ -38,8 +37,6 @@ constexpr bool kSanitizedThreads = true;  // the detector has a thread of its ow
 constexpr bool kSanitizedThreads = false;
 #endif
 
-json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
 // Everything of one case while its group is measured.
 struct Member {
   const Case* subject = nullptr;
@@ -50,35 +47,6 @@ struct Member {
   std::unique_ptr<MeasuredCall> call;
   bool timed = false;
 };
-
-void set_status(CaseRecord& record, CheckStatus status, const std::string& message) {
-  record.row["check_status"] = name_of(status);
-  record.row["check_message"] = message;
-}
-
-CaseRecord blank_record(const Case& subject, const SessionOptions& options) {
-  CaseRecord record;
-  record.row = words_row(subject);
-  record.row["machine"] = this_machine().id;
-  record.row["build"] = build_id();
-  record.row["group_run"] = options.group_run;
-  record.row["processes"] = options.measure.processes;
-  record.row["shape"] = subject.shape;
-  record.row["baseline"] = subject.variant->baseline;
-  record.row["samples"] = 0;
-  record.row["precision"] = options.measure.precision;
-  record.row["budget_s"] = options.measure.budget_s;
-  set_status(record, CheckStatus::kNotChecked, "");
-  return record;
-}
-
-void put_metrics(json& row, const std::string& prefix, const ErrorMetrics& metrics) {
-  row[prefix + "_max_abs"] = number(metrics.max_abs);
-  row[prefix + "_rms"] = number(metrics.rms);
-  row[prefix + "_rel_fro"] = number(metrics.rel_fro);
-  row[prefix + "_sqnr_db"] = number(metrics.sqnr_db);
-  row[prefix + "_cosine"] = number(metrics.cosine);
-}
 
 // Tells whose call comes next, so that a crash while timing has a name.
 class NamedSubject : public Subject {
@@ -110,7 +78,7 @@ class Session {
       member.subject = &subject;
       member.declared = *subject.variant;
       member.index = static_cast<int>(members_.size());
-      member.record = blank_record(subject, options);
+      member.record = blank_record(subject, options.measure, options.group_run);
       members_.push_back(std::move(member));
     }
   }
@@ -207,9 +175,9 @@ class Session {
     const CheckReport report =
         check_variant(open(*subject.variant), subject.problem, pool_, options);
     set_status(member.record, report.status, report.message);
-    member.record.row["bound_max"] = number(report.bound_max);
-    member.record.row["bound_median"] = number(report.bound_median);
-    member.record.row["rms_ratio"] = number(report.rms_ratio);
+    member.record.row["bound_max"] = number_or_null(report.bound_max);
+    member.record.row["bound_median"] = number_or_null(report.bound_median);
+    member.record.row["rms_ratio"] = number_or_null(report.rms_ratio);
     member.record.row["n_compared"] = report.n_compared;
     return report.status == CheckStatus::kPass || report.status == CheckStatus::kUntrusted ||
            member.declared.baseline;
@@ -256,17 +224,17 @@ class Session {
 
   void record_series(Member& member, const Series& series) {
     json& row = member.record.row;
-    row["time_median_s"] = number(series.median);
-    row["time_lo_s"] = number(series.lo);
-    row["time_hi_s"] = number(series.hi);
+    row["time_median_s"] = number_or_null(series.median);
+    row["time_lo_s"] = number_or_null(series.lo);
+    row["time_hi_s"] = number_or_null(series.hi);
     row["samples"] = series.seconds_per_call.size();
     row["calls_per_sample"] = series.batch;
-    row["visits_s"] = number(series.visits_s);
+    row["visits_s"] = number_or_null(series.visits_s);
     row["stop_reason"] = series.stop_reason;
     row["unstable"] = series.unstable;
     const CallTimer& timer = member.call->timer();
     const bool own_clock = std::isfinite(timer.clock_hz());
-    row["core_clock_hz"] = number(own_clock ? timer.clock_hz() : series.core_clock_hz);
+    row["core_clock_hz"] = number_or_null(own_clock ? timer.clock_hz() : series.core_clock_hz);
     row["throttled"] = timer.throttled();
     SampleSet& samples = member.record.samples;
     samples.seconds = series.seconds_per_call;
@@ -286,9 +254,9 @@ class Session {
     if (options_.check && member.call->failure().empty()) {
       json& row = member.record.row;
       const Verdict& verdict = member.call->verdict();
-      row["bound_max"] = number(verdict.bound_max);
-      row["bound_median"] = number(verdict.bound_median);
-      row["rms_ratio"] = number(verdict.rms_ratio);
+      row["bound_max"] = number_or_null(verdict.bound_max);
+      row["bound_median"] = number_or_null(verdict.bound_median);
+      row["rms_ratio"] = number_or_null(verdict.rms_ratio);
       row["n_compared"] = verdict.n_compared;
       row["worst_index"] = verdict.worst_index;
     }
@@ -313,9 +281,9 @@ class Session {
     row["bytes"] = work.bytes;
     row["packed_bytes"] = packed;
     row["allocated_bytes"] = member.call->allocated_bytes();
-    row["compression_ratio"] =
-        number(work.compressed_bytes > 0 ? work.dense16_bytes / work.compressed_bytes : NAN);
-    row["prepare_s"] = number(member.call->prepare_s());
+    row["compression_ratio"] = number_or_null(
+        work.compressed_bytes > 0 ? work.dense16_bytes / work.compressed_bytes : NAN);
+    row["prepare_s"] = number_or_null(member.call->prepare_s());
     row["operand_hash"] = member.contents->operand_hash();
     const Agreement& agreement = member.call->agreement();
     put_metrics(row, "total", agreement.total);
@@ -342,8 +310,8 @@ class Session {
       const Ceilings again = ceilings_of(member);
       fraction = std::min(fraction, attainable(member, work, again) / median);
     }
-    row["ceiling_s"] = number(ceiling_s);
-    row["ceiling_fraction"] = number(fraction);
+    row["ceiling_s"] = number_or_null(ceiling_s);
+    row["ceiling_fraction"] = number_or_null(fraction);
     row["suspect"] = fraction > kSuspectFraction;
   }
 
@@ -376,8 +344,8 @@ class Session {
     const EnergyReading reading = measure_energy(
         counter, [&] { call.sample(batch); }, batch);
     call.end_visit();
-    member.record.row["energy_j"] = number(reading.joules_per_call);
-    member.record.row["energy_idle_w"] = number(reading.idle_watts);
+    member.record.row["energy_j"] = number_or_null(reading.joules_per_call);
+    member.record.row["energy_idle_w"] = number_or_null(reading.idle_watts);
     member.record.row["energy_reason"] = reading.reason;
   }
 
@@ -407,43 +375,6 @@ std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& 
                 "behind the harness's back");
   }
   return Session(group, options, ceilings).run();
-}
-
-CaseRecord crashed_record(const Case& subject, const std::string& message,
-                          const SessionOptions& options) {
-  CaseRecord record = blank_record(subject, options);
-  set_status(record, CheckStatus::kFail, message + "; repeat with: " + subject.command());
-  return record;
-}
-
-std::string to_text(const std::vector<CaseRecord>& records) {
-  json all = json::array();
-  for (const CaseRecord& record : records) {
-    const SampleSet& samples = record.samples;
-    all.push_back({{"row", record.row},
-                   {"seconds", samples.seconds},
-                   {"block", samples.block},
-                   {"round", samples.round},
-                   {"process", samples.process},
-                   {"start_s", samples.start_s}});
-  }
-  const std::vector<std::uint8_t> bytes = json::to_msgpack(all);
-  return {bytes.begin(), bytes.end()};
-}
-
-std::vector<CaseRecord> records_from_text(const std::string& text) {
-  std::vector<CaseRecord> records;
-  for (const json& entry : json::from_msgpack(text.begin(), text.end())) {
-    CaseRecord record;
-    record.row = entry.at("row");
-    record.samples.seconds = entry.at("seconds").get<std::vector<double>>();
-    record.samples.block = entry.at("block").get<std::vector<std::int32_t>>();
-    record.samples.round = entry.at("round").get<std::vector<std::int32_t>>();
-    record.samples.process = entry.at("process").get<std::vector<std::int32_t>>();
-    record.samples.start_s = entry.at("start_s").get<std::vector<float>>();
-    records.push_back(std::move(record));
-  }
-  return records;
 }
 
 }  // namespace pareto

@@ -34,12 +34,4 @@ std::string battery_key(const Case& subject);
 std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& options,
                                       const Ceilings& ceilings);
 
-/// A record for a case whose process crashed or hung, with the message of its end.
-CaseRecord crashed_record(const Case& subject, const std::string& message,
-                          const SessionOptions& options);
-
-/// Records as text that crosses a pipe, and back.
-std::string to_text(const std::vector<CaseRecord>& records);
-std::vector<CaseRecord> records_from_text(const std::string& text);
-
 }  // namespace pareto

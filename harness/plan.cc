@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstdlib>
 #include <map>
 #include <regex>
 #include <unordered_set>
 
-#include "harness/ceilings.h"
-#include "harness/device_ceilings.h"
 #include "harness/errors.h"
+#include "harness/estimate.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 #include "harness/tensor_file.h"
@@ -19,16 +16,6 @@
 namespace pareto {
 namespace {
 
-// A tuned kernel reaches most of its ceiling, a portable one little: half is the middle.
-constexpr double kAssumedEfficiency = 0.5;
-constexpr double kCallOverheadS = 1e-6;
-// Per thread, where nothing has been measured on this machine yet.
-constexpr double kUnknownOpsPerS = 2e10;
-constexpr double kUnknownBytesPerS = 1e10;
-// A GPU that has not been measured counts as so many threads: 1e13 operations, 5e12 bytes a second.
-constexpr double kDevicePerThread = 500;
-// Cold operands rotate among sets of at least three last-level caches.
-constexpr double kColdCaches = 3;
 // A call estimated above this multiple of the case's budget is not worth starting.
 constexpr double kLongestCallBudgets = 10;
 
@@ -222,16 +209,10 @@ class Expander {
   std::regex filter_;
   std::vector<const Variant*> chosen_;
   std::vector<std::pair<std::string, std::string>> settings_;  ///< of the problem being expanded
-  std::map<std::string, std::vector<Candidate>> found_;  ///< by group
+  std::map<std::string, std::vector<Candidate>> found_;        ///< by group
   std::unordered_set<std::string> seen_;
   FileTensors files_;
 };
-
-double group_memory(const Case& subject) {
-  const double bytes = estimated_call_bytes(subject);
-  if (subject.cache == "warm") return 3 * bytes;
-  return std::max(3 * bytes, kColdCaches * static_cast<double>(this_machine().last_level_bytes()));
-}
 
 const std::string& scheme_of(const Case& subject) {
   static const std::string kNone;
@@ -243,8 +224,8 @@ const std::string& scheme_of(const Case& subject) {
   return kNone;
 }
 
-// The parts of a group that is too big: one per scheme (of a KV cache: its type), each with the cases
-// that are not compressed.
+// The parts of a group that is too big: one per scheme (of a KV cache: its type), each with the
+// cases that are not compressed.
 std::vector<Group> split_by_scheme(const Group& group) {
   std::map<std::string, Group> parts;
   std::vector<Case> shared;
@@ -271,14 +252,12 @@ void estimate(Group& group, const MeasureSettings& measure) {
   group.memory_bytes = 0;
   group.estimated_s = 0;
   for (const Case& subject : group.cases) {
-    group.memory_bytes += group_memory(subject);
+    group.memory_bytes += estimated_memory_bytes(subject);
     const double call_s = estimated_call_s(subject);
     // Checks cost about ten calls of reference speed; sampling at least three calls.
     group.estimated_s += std::max(measure.budget_s, 3 * call_s) * measure.processes + 10 * call_s;
   }
 }
-
-double rate_or(double measured, double otherwise) { return measured > 0 ? measured : otherwise; }
 
 }  // namespace
 
@@ -286,24 +265,6 @@ std::size_t Plan::cases() const {
   std::size_t count = 0;
   for (const Group& group : groups) count += group.cases.size();
   return count;
-}
-
-double estimated_call_bytes(const Case& subject) {
-  return subject.problem.op().estimate(subject.problem).bytes;
-}
-
-double estimated_call_s(const Case& subject) {
-  const Work work = subject.problem.op().estimate(subject.problem);
-  const Ceilings& ceilings = cached_ceilings();
-  const std::string& unit = subject.variant->unit;
-  const bool on_device = is_device_ceiling(unit);
-  const double scale = on_device ? kDevicePerThread : subject.threads;
-  const double compute = rate_or(ceilings.get(unit, subject.threads), kUnknownOpsPerS * scale);
-  const double bandwidth = rate_or(
-      on_device ? ceilings.get("cuda_read_dram", 1) : ceilings.bandwidth("dram", subject.threads),
-      kUnknownBytesPerS * scale);
-  const double at_best_s = std::max(work.flops / compute, work.bytes / bandwidth);
-  return kCallOverheadS + at_best_s / kAssumedEfficiency;
 }
 
 Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
@@ -339,56 +300,6 @@ Plan make_plan(const Experiment& experiment, const PlanOptions& options) {
     }
   }
   return plan;
-}
-
-namespace {
-
-// Task number and count as schedulers export them; the first that is set wins.
-struct SchedulerVariables {
-  const char* name;
-  const char* rank;
-  const char* first;  ///< variable with the first rank; null: ranks start at 0
-  const char* count;
-};
-constexpr SchedulerVariables kSchedulers[] = {
-    {"Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"},
-    {"Slurm step", "SLURM_PROCID", nullptr, "SLURM_NTASKS"},
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", nullptr, "OMPI_COMM_WORLD_SIZE"},
-    {"PMI", "PMI_RANK", nullptr, "PMI_SIZE"},
-};
-
-int integer_of(std::string_view text, int otherwise) {
-  int value = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  return result.ec == std::errc() && result.ptr == text.data() + text.size() ? value : otherwise;
-}
-
-int environment_integer(const char* name, int otherwise) {
-  const char* text = name == nullptr ? nullptr : std::getenv(name);
-  return text == nullptr ? otherwise : integer_of(text, otherwise);
-}
-
-}  // namespace
-
-void parse_shard(const std::string& text, PlanOptions& options) {
-  if (text == "auto") {
-    for (const SchedulerVariables& scheduler : kSchedulers) {
-      const int rank = environment_integer(scheduler.rank, -1);
-      const int count = environment_integer(scheduler.count, 0);
-      if (rank < 0 || count < 1) continue;
-      options.shard = rank - environment_integer(scheduler.first, 0) + 1;
-      options.shards = count;
-      break;
-    }
-  } else {
-    const std::size_t slash = text.find('/');
-    options.shard = integer_of(std::string_view(text).substr(0, slash), 0);
-    options.shards =
-        slash == std::string::npos ? 0 : integer_of(std::string_view(text).substr(slash + 1), 0);
-  }
-  if (options.shards < 1 || options.shard < 1 || options.shard > options.shards) {
-    throw InputError(fmt::format("--shard '{}': I/N with I from 1 to N, or auto", text));
-  }
 }
 
 }  // namespace pareto

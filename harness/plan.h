@@ -44,12 +44,4 @@ struct Plan {
 /// 1…N; everything that cannot run here ends in `skipped` with its reason.
 Plan make_plan(const Experiment& experiment, const PlanOptions& options);
 
-/// "2/8" → {2, 8}; "auto" → the scheduler's task number (Slurm array, MPI rank). InputError else.
-void parse_shard(const std::string& text, PlanOptions& options);
-
-/// Seconds that one call should take here, from the cached ceilings: an order of magnitude.
-double estimated_call_s(const Case& subject);
-/// Bytes of operands that one call touches.
-double estimated_call_bytes(const Case& subject);
-
 }  // namespace pareto

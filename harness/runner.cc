@@ -12,6 +12,7 @@
 #include <random>
 #include <set>
 
+#include "harness/case_record.h"
 #include "harness/clock.h"
 #include "harness/confinement.h"
 #include "harness/crash.h"
@@ -172,7 +173,8 @@ class GroupRun {
       const std::string message =
           fmt::format("{} during {}: {}", result.end == ChildEnd::kTimeout ? "hung" : "crashed",
                       board_.step(), result.message);
-      crashed_.emplace(guilty.hash, crashed_record(guilty, message, session_));
+      crashed_.emplace(guilty.hash,
+                       crashed_record(guilty, message, session_.measure, session_.group_run));
       left = without(left, static_cast<std::size_t>(index));
     }
     return {};

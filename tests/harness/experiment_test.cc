@@ -11,6 +11,7 @@
 #include "harness/machine.h"
 #include "harness/plan.h"
 #include "harness/registry.h"
+#include "harness/shard.h"
 
 namespace pareto {
 namespace {

@@ -1,0 +1,37 @@
+// The record of a case while it is filled in: its row of columns and its samples.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "harness/case.h"
+#include "harness/case_file.h"
+#include "harness/check_battery.h"
+#include "harness/error_metrics.h"
+#include "harness/experiment.h"
+
+namespace pareto {
+
+/// A number as a row holds it: null where it is not finite.
+nlohmann::json number_or_null(double value);
+
+/// What is known of a case before it runs; status "not_checked". `group_run`: id of this go over
+/// its group.
+CaseRecord blank_record(const Case& subject, const MeasureSettings& measure,
+                        const std::string& group_run);
+
+/// A record for a case whose process crashed or hung, with the message of its end.
+CaseRecord crashed_record(const Case& subject, const std::string& message,
+                          const MeasureSettings& measure, const std::string& group_run);
+
+void set_status(CaseRecord& record, CheckStatus status, const std::string& message);
+
+/// Columns `prefix`_max_abs, _rms, _rel_fro, _sqnr_db and _cosine.
+void put_metrics(nlohmann::json& row, const std::string& prefix, const ErrorMetrics& metrics);
+
+/// Records as text that crosses a pipe, and back.
+std::string to_text(const std::vector<CaseRecord>& records);
+std::vector<CaseRecord> records_from_text(const std::string& text);
+
+}  // namespace pareto
