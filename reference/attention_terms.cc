@@ -1,4 +1,5 @@
 // The fp64 reference with the sums that the error bound needs.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -91,16 +92,24 @@ void add_weighted(const Lanes e, double w, Lanes& __restrict first, Lanes& __res
   }
 }
 
+bool is_zero_row(const AttentionKv& kv, std::int64_t at, std::int64_t width) {
+  const float* v = kv.v.data() + at * width;
+  return std::all_of(v, v + width, [](float code) { return code == 0; });
+}
+
 /// The most that each weight of a row can lose where P·v_scale is rounded to bytes: half a step of
-/// its page, or all of it if that is less.
-std::vector<double> lost_in_pages(const AttentionRow& row, const AttentionKv& kv) {
+/// its page, or all of it if that is less. Keys whose values are zeros, of scale 1, size no step.
+std::vector<double> lost_in_pages(const AttentionRow& row, const AttentionKv& kv,
+                                  std::int64_t width) {
   std::vector<double> lost(row.key.size());
   for (std::size_t at = 0; at < lost.size();) {
     const std::int64_t page = row.key[at] / kPageKeys;
     double largest = 0;
     std::size_t end = at;
     for (; end < lost.size() && row.key[end] / kPageKeys == page; ++end) {
-      largest = std::max(largest, row.p[end] * kv.v_scale[row.key[end] - kv.first]);
+      const std::int64_t j = row.key[end] - kv.first;
+      if (is_zero_row(kv, j, width)) continue;
+      largest = std::max(largest, row.p[end] * kv.v_scale[j]);
     }
     for (; at < end; ++at) {
       lost[at] = std::min(row.p[at], kPageRounding * largest / kv.v_scale[row.key[at] - kv.first]);
@@ -270,7 +279,7 @@ class Evaluation {
     if (task.lse >= 0) set_lse(task.lse, row, row_sums, keys, flags);
     const std::int64_t width = operands_.problem().head_dim_v;
     std::vector<double> lost;
-    if (operands_.problem().kv_dtype == DType::kS8) lost = lost_in_pages(row, kv);
+    if (operands_.problem().kv_dtype == DType::kS8) lost = lost_in_pages(row, kv, width);
     for (std::int64_t at = task.o_begin; at < task.o_end; at += kColumns) {
       const std::int64_t count = std::min<std::int64_t>(kColumns, task.o_end - at);
       std::array<std::int64_t, kColumns> column{};

@@ -53,6 +53,12 @@ bool pack_v(const KvRows& rows, const PageLayout& l, std::int64_t first, std::in
   return odd;
 }
 
+/// Whether key j of an int8 slot is stored as zeros.
+bool is_zero_row(const KvRows& rows, std::int64_t j) {
+  const std::byte* row = rows.data + rows.element(j);
+  return std::all_of(row, row + rows.count, [](std::byte code) { return code == std::byte{}; });
+}
+
 /// Calls body with a value of the unsigned type that holds an element's code.
 template <typename Body>
 void with_code_type(std::int64_t element_bytes, const Body& body) {
@@ -115,8 +121,9 @@ DecodePages::DecodePages(const AttentionProblem& p, const PageLayout& layout,
       while (at >= first_page(head) + pages_[head / heads_kv_]) ++head;
       const AttentionSequence& s = sequences[head / heads_kv_];
       const KvRows k = KvRows::of_k(p, in, s, head % heads_kv_);
-      pack_page(k, KvRows::of_v(p, in, s, head % heads_kv_), head, at - first_page(head));
-      if (layout_.scales) pack_scales(scales, k, head, at - first_page(head));
+      const KvRows v = KvRows::of_v(p, in, s, head % heads_kv_);
+      pack_page(k, v, head, at - first_page(head));
+      if (layout_.scales) pack_scales(scales, k, v, head, at - first_page(head));
     }
   });
 }
@@ -136,8 +143,8 @@ void DecodePages::pack_page(const KvRows& k, const KvRows& v, std::int64_t head,
   });
 }
 
-void DecodePages::pack_scales(const KvTokenScales& scales, const KvRows& k, std::int64_t head,
-                              std::int64_t page) {
+void DecodePages::pack_scales(const KvTokenScales& scales, const KvRows& k, const KvRows& v,
+                              std::int64_t head, std::int64_t page) {
   auto* out = reinterpret_cast<float*>(data_.data() + (first_page(head) + page) * layout_.bytes() +
                                        layout_.scale_offset());
   const std::int64_t first = page * layout_.keys;
@@ -145,7 +152,9 @@ void DecodePages::pack_scales(const KvTokenScales& scales, const KvRows& k, std:
   for (std::int64_t j = first; j < last; ++j) {
     const std::int64_t row = k.sequence.kv_row(k.head_kv, j);
     out[j - first] = scales.k[row];
-    out[layout_.keys + j - first] = scales.v[row];
+    // The scale of zeros is 1 by convention. A step of P·scale sized for it would round the weights
+    // of every smaller value of the page to 0.
+    out[layout_.keys + j - first] = is_zero_row(v, j) ? 0 : scales.v[row];
   }
 }
 

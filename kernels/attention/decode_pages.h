@@ -100,7 +100,7 @@ class DecodePages {
     return first_page_[head / heads_kv_] + head % heads_kv_ * pages_[head / heads_kv_];
   }
   void pack_page(const KvRows& k, const KvRows& v, std::int64_t head, std::int64_t page);
-  void pack_scales(const KvTokenScales& scales, const KvRows& k, std::int64_t head,
+  void pack_scales(const KvTokenScales& scales, const KvRows& k, const KvRows& v, std::int64_t head,
                    std::int64_t page);
 
   PageLayout layout_;

@@ -181,6 +181,15 @@ double operand_rounding(const QgemmProblem& p) {
   }
 }
 
+// The baseline has no FMA: products that need more than 24 bits are rounded before they are added.
+double product_rounding(const QgemmProblem& p) {
+  if (operand_rounding(p) != 0 || (p.x_kind == XKind::kFloat && p.x_dtype == DType::kF32)) {
+    return kU32;
+  }
+  const bool int4 = p.w_kind == WKind::kInt4 || p.w_kind == WKind::kInt4Asym;
+  return int4 && p.x_dtype == DType::kF16 ? kU32 : 0;  // 11 bits by code (4) · scale (11)
+}
+
 Arithmetic arithmetic(const Problem& problem) {
   const QgemmProblem p = QgemmProblem::from(problem);
   Arithmetic a;
@@ -189,7 +198,7 @@ Arithmetic arithmetic(const Problem& problem) {
     a.integer_acc = true;
   } else {
     a.acc_lanes = kLanes;
-    a.u_operand = operand_rounding(p);
+    a.u_operand = operand_rounding(p) + product_rounding(p);
   }
   return a;
 }

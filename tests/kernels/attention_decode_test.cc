@@ -102,6 +102,33 @@ TEST(DecodeAttention, LongCachesAgreeWithTheReference) {
   }
 }
 
+// Zeros are stored with scale 1, far above the scales of small values beside them: bytes of P·scale
+// must keep their steps.
+TEST(DecodeAttention, ValuesOfZeroCostOthersNothing) {
+  const Problem problem =
+      attention_problem("dtype=fp32 kv_dtype=int8 seq_q=1 seq_kv=96 head_dim=64 heads_q=2");
+  const AttentionProblem p = AttentionProblem::from(problem);
+  TensorMap inputs = problem.op().draw(problem, {.distribution = "normal", .seed = 3});
+  auto* v = inputs["v"].view().as<float>();
+  for (std::int64_t row = 0; row < p.heads_kv * p.seq_kv; ++row) {
+    for (std::int64_t c = 0; c < p.head_dim_v; ++c) {
+      v[row * p.head_dim_v + c] *= row % 7 == 3 ? 0 : 0.01F;
+    }
+  }
+  const CheckInput zeros{"zeros", problem.op().encode(problem, inputs), {}};
+  for (const char* variant : kVariants) {
+    const Variant& found = find_variant(problem.op(), variant);
+    if (!obstacle(found, problem).empty()) continue;
+    ThreadPool pool(1);
+    CheckOptions options;
+    options.battery = false;
+    options.mutants = false;
+    options.own = {zeros};
+    const CheckReport report = check_variant(found, problem, pool, options);
+    EXPECT_EQ(report.status, CheckStatus::kPass) << variant << ": " << report.message;
+  }
+}
+
 // Every page of every unit is walked once, and the parts of a cut unit are numbered in a row.
 TEST(DecodeSplit, PiecesCoverEveryUnitOnce) {
   for (const char* settings : {"batch=1 heads_q=1 heads_kv=1 seq_q=1 seq_kv=5000",
