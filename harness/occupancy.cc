@@ -64,10 +64,10 @@ const MultiprocessorLimits* multiprocessor_limits(std::string_view arch) {
 Occupancy occupancy(const MultiprocessorLimits& limits, const BlockNeeds& needs) {
   const int warps = (needs.threads + kWarp - 1) / kWarp;
   const std::array<std::pair<std::string_view, int>, 4> bounds = {
-      {{"registers", blocks_by_registers(limits, needs, warps)},
-       {"shared memory", blocks_by_shared(limits, needs)},
-       {"warps", limits.warps / warps},
-       {"blocks", limits.blocks}}};
+      {{"warps", limits.warps / warps},
+       {"blocks", limits.blocks},
+       {"registers", blocks_by_registers(limits, needs, warps)},
+       {"shared memory", blocks_by_shared(limits, needs)}}};
   Occupancy least{.blocks = kUnlimited};
   for (const auto& [name, blocks] : bounds) {
     if (blocks < least.blocks) least = {.blocks = blocks, .limited_by = name};

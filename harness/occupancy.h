@@ -34,7 +34,7 @@ struct BlockNeeds {
 struct Occupancy {
   int blocks = 0;  ///< per multiprocessor; 0: cannot be launched
   int warps = 0;
-  /// What ends the number of blocks: "registers" "shared memory" "warps" "blocks"; of several the
+  /// What ends the number of blocks: "warps" "blocks" "registers" "shared memory"; of several the
   /// first of these.
   std::string_view limited_by;
 };

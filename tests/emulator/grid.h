@@ -2,6 +2,7 @@
 // guards.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <vector>
