@@ -74,5 +74,26 @@ $(<requirements.txt)"
   printf '%s' "$wanted" >"$stamp"
 }
 
+# Headers alone: installing the package would bring gigabytes that nothing here calls. Without them
+# one CUDA baseline is listed as not built.
+ensure_cudnn_frontend() {
+  local version=1.32.0 folder=$PWD/build/cudnn-frontend
+  [[ -f $folder/$version ]] && return 0
+  command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || return 0
+  say "fetching the headers of nvidia-cudnn-frontend $version"
+  rm -rf "$folder"
+  if "build/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --retries 1 \
+    --timeout 10 --target "$folder/package" "nvidia-cudnn-frontend==$version" &&
+    [[ -f $folder/package/include/cudnn_frontend.h ]]; then
+    mv "$folder/package/include" "$folder/include"
+    mv "$folder"/package/*.dist-info/licenses "$folder/licenses"
+    touch "$folder/$version"
+  else
+    say "not fetched: attention/cudnn_sdpa will not be built"
+  fi
+  rm -rf "$folder/package"
+}
+
 ensure_packages
 ensure_python
+ensure_cudnn_frontend

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/verbs.h"
+#include "harness/occupancy.h"
 #include "harness/registry.h"
 
 namespace pareto {
@@ -59,28 +60,57 @@ void print_op(const Op& op, bool verbose) {
   }
 }
 
-// What ptxas said of this variant's kernels, from the table that the build leaves beside the
+// What ptxas said of the kernels of a source file, from the table that the build leaves beside the
 // program (or an installation in share/pareto). Null without one.
-json kernels_of(const Variant& variant) {
+json ptxas_table_of(const std::string& source) {
   namespace fs = std::filesystem;
-  if (variant.needs_cuda == 0) return nullptr;
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
   for (const fs::path& folder : {program, program.parent_path() / "share" / "pareto"}) {
     std::ifstream file(folder / "ptxas.json");
     if (!file) continue;
     const json table = json::parse(file, nullptr, false);
-    return table.value(fmt::format("kernels/{}.cu", full_name(variant)), json(nullptr));
+    return table.value(source, json(nullptr));
   }
   return nullptr;
 }
 
+// This variant's kernels with how they are launched and how many fit on a multiprocessor; null
+// where nothing is known of them.
+json kernels_of(const Variant& variant) {
+  if (variant.needs_cuda == 0) return nullptr;
+  json kernels = ptxas_table_of(fmt::format("kernels/{}.cu", full_name(variant)));
+  for (json& kernel : kernels) {
+    const std::string name = kernel.value("kernel", "");  // with its template arguments
+    const KernelLaunch launch =
+        kernel_launch_of(full_name(variant), name.substr(0, name.find('<')));
+    kernel["threads"] = launch.threads;
+    kernel["dynamic_shared_bytes"] = launch.dynamic_shared_bytes;
+    const MultiprocessorLimits* limits = multiprocessor_limits(kernel.value("arch", ""));
+    if (limits == nullptr) continue;
+    const Occupancy resident = occupancy(
+        *limits, {.threads = launch.threads,
+                  .registers = kernel.value("registers", 0),
+                  .shared_bytes = kernel.value("shared_bytes", 0) + launch.dynamic_shared_bytes});
+    kernel["resident_blocks"] = resident.blocks;
+    kernel["resident_warps"] = resident.warps;
+    kernel["possible_warps"] = limits->warps;
+    kernel["limited_by"] = resident.limited_by;
+  }
+  return kernels;
+}
+
 void print_kernels(const json& kernels) {
   for (const json& kernel : kernels) {
-    fmt::print("    {} {}: {} registers, {} bytes of static shared memory, {} stack, {} spilled\n",
+    fmt::print("    {} {}: {} registers, {} + {} bytes of shared memory, {} stack, {} spilled\n",
                kernel.value("arch", ""), kernel.value("kernel", ""), kernel.value("registers", 0),
-               kernel.value("shared_bytes", 0), kernel.value("stack_bytes", 0),
-               kernel.value("spill_bytes", 0));
+               kernel.value("shared_bytes", 0), kernel.value("dynamic_shared_bytes", 0),
+               kernel.value("stack_bytes", 0), kernel.value("spill_bytes", 0));
+    if (!kernel.contains("resident_blocks")) continue;
+    fmt::print("      {} threads a block: {} blocks, {} of {} warps on a multiprocessor, by {}\n",
+               kernel.value("threads", 0), kernel.value("resident_blocks", 0),
+               kernel.value("resident_warps", 0), kernel.value("possible_warps", 0),
+               kernel.value("limited_by", ""));
   }
 }
 
@@ -121,7 +151,7 @@ void add_list_verb(CLI::App& app, int&) {
   CLI::App* verb = app.add_subcommand("list", "Ops, schemes and variants; why one cannot run here");
   verb->add_option("--op", options->op, "only this op");
   verb->add_flag("--verbose", options->verbose,
-                 "keys, needs and limits too; registers of CUDA kernels");
+                 "keys, needs and limits too; registers and occupancy of CUDA kernels");
   verb->add_flag("--json", options->as_json, "machine-readable");
   verb->callback([options] { list(*options); });
 }

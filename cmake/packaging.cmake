@@ -22,4 +22,8 @@ install(PROGRAMS tools/gpu_accept.sh tools/gpu_status.py DESTINATION share/paret
 if(PARETO_PTXAS_TABLE)
   install(FILES ${PARETO_PTXAS_TABLE} DESTINATION share/pareto)
 endif()
+if(PARETO_WITH_CUDA AND PARETO_CUDNN_FRONTEND_INCLUDE)
+  install(DIRECTORY ${PARETO_CUDNN_FRONTEND_INCLUDE}/../licenses/
+    DESTINATION share/pareto/licenses/cudnn-frontend OPTIONAL)
+endif()
 install(FILES LICENSE CITATION.cff DESTINATION share/pareto OPTIONAL)

@@ -28,6 +28,24 @@ foreach(library IN LISTS PARETO_PLUGIN_LIBRARIES)
   list(FILTER kernel_sources EXCLUDE REGEX "/kernels/[^/]+/${library}_[^/]*\\.cc$")
 endforeach()
 
+# Attention by cuDNN: its headers come with a toolkit or not, and bootstrap.sh fetches those that
+# build its graphs.
+set(PARETO_CUDNN_SOURCE ${CMAKE_SOURCE_DIR}/kernels/attention/cudnn_graph.cc)
+if(PARETO_WITH_CUDA)
+  find_path(PARETO_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_path(PARETO_CUDNN_FRONTEND_INCLUDE cudnn_frontend.h
+    HINTS ${CMAKE_SOURCE_DIR}/build/cudnn-frontend/include)
+endif()
+if(PARETO_WITH_CUDA AND PARETO_CUDNN_INCLUDE AND PARETO_CUDNN_FRONTEND_INCLUDE)
+  # -O1: much template code, of which a timed call runs no more than the launch.
+  set_source_files_properties(${PARETO_CUDNN_SOURCE} PROPERTIES COMPILE_OPTIONS
+    "-O1;-w;-isystem;${PARETO_CUDNN_FRONTEND_INCLUDE};-isystem;${PARETO_CUDNN_INCLUDE};-isystem;${CUDAToolkit_INCLUDE_DIRS}")
+  set_source_files_properties(kernels/attention/cudnn_sdpa.cu tests/kernels/cudnn_graph_test.cc
+    PROPERTIES COMPILE_DEFINITIONS PARETO_WITH_CUDNN)
+else()
+  list(REMOVE_ITEM kernel_sources ${PARETO_CUDNN_SOURCE})
+endif()
+
 pareto_add_objects(pareto_harness ${harness_sources})
 pareto_add_objects(pareto_reference ${reference_sources})
 pareto_add_objects(pareto_kernels ${kernel_sources})

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <map>
@@ -121,6 +122,14 @@ LtProduct::LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTyp
     check(lt.operation_set(d.operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof(fast)),
           "fast accumulation");
   }
+  if (types.block_scales) {
+    const auto of_w = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F);
+    const auto of_x = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F);
+    check(lt.operation_set(d.operation, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &of_w, sizeof(of_w)),
+          "blocks of scales of w");
+    check(lt.operation_set(d.operation, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &of_x, sizeof(of_x)),
+          "vectors of scales of x");
+  }
   const auto rows = [](std::int64_t size) { return static_cast<std::uint64_t>(size); };
   check(lt.layout_create(&d.w, types.w, rows(K), rows(N), K), "layout of w");
   check(lt.layout_create(&d.x, types.x, rows(K), rows(M), K), "layout of x");
@@ -130,18 +139,44 @@ LtProduct::LtProduct(std::int64_t M, std::int64_t N, std::int64_t K, const LtTyp
   check(lt.preference_set(d.preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                           sizeof(workspace)),
         "size of the workspace");
-  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, int, int, int, int, bool>;
+  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, int, int, int, int, bool, bool>;
   static std::map<Key, cublasLtMatmulAlgo_t> chosen;
-  const Key key{M, N, K, types.x, types.w, types.y, types.compute, types.fast_accumulation};
+  const Key key{M,
+                N,
+                K,
+                types.x,
+                types.w,
+                types.y,
+                types.compute,
+                types.fast_accumulation,
+                types.block_scales};
   if (!chosen.contains(key)) chosen.emplace(key, fastest(M, N, K, types));
   algorithm_ = chosen.at(key);
 }
 
 LtProduct::~LtProduct() = default;
 
+void LtProduct::set_block_scales(const float* x, const float* w) {
+  const auto set = library().operation_set;
+  cublasLtMatmulDesc_t operation = descriptors_->operation;
+  check(
+      set(operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(&w), sizeof(w)),
+      "scales of w");
+  check(
+      set(operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, static_cast<const void*>(&x), sizeof(x)),
+      "scales of x");
+}
+
 cublasLtMatmulAlgo_t LtProduct::fastest(std::int64_t M, std::int64_t N, std::int64_t K,
                                         const LtTypes& types) {
   Descriptors& d = *descriptors_;
+  // Wide enough for either operand's scales, padded rows included.
+  DeviceBuffer<float> scales;
+  if (types.block_scales) {
+    scales = DeviceBuffer<float>((K / 128 + 4) * std::max(M, N / 128 + 1));
+    device().fill(scales.data(), 0, scales.bytes());
+    set_block_scales(scales.data(), scales.data());
+  }
   std::array<cublasLtMatmulHeuristicResult_t, kAlgorithms> found{};
   int count = 0;
   check(library().heuristic(library().handle, d.operation, d.w, d.x, d.y, d.y, d.preference,

@@ -17,6 +17,8 @@ struct LtTypes {
   cudaDataType_t y = CUDA_R_32F;
   cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
   bool fast_accumulation = false;  ///< fp8: without promotion to fp32
+  /// fp8, Hopper alone: scales of 128 of K, as set_block_scales takes them.
+  bool block_scales = false;
 };
 
 /// One product, with the fastest of the algorithms that the library proposes. All products of a
@@ -30,6 +32,11 @@ class LtProduct {
   ~LtProduct();
   LtProduct(const LtProduct&) = delete;
   LtProduct& operator=(const LtProduct&) = delete;
+
+  /// Device pointers, 16-byte aligned, that later runs read: of x fp32 [⌈K/128⌉,M], of w one per
+  /// block of 128 × 128, fp32 [⌈N/128⌉,⌈K/128⌉ rounded up to 4]. y = Σ over blocks of 128 of K of
+  /// x_scale · w_scale · (codes of x · codes of w).
+  void set_block_scales(const float* x, const float* w);
 
   /// Device pointers, 16-byte aligned; starts the product on the harness's stream.
   void run(const void* x, const void* w, void* y);

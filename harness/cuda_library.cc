@@ -64,9 +64,14 @@ std::vector<fs::path> python_folders() {
   return folders;
 }
 
-// Soname by variant. In a function: registrations run before this file's own static objects.
-std::map<std::string, std::string>& needs() {
-  static std::map<std::string, std::string> instance;
+struct Needs {
+  std::string built_without;
+  std::vector<std::string> sonames;
+};
+
+// By variant. In a function: registrations run before this file's own static objects.
+std::map<std::string, Needs>& needs() {
+  static std::map<std::string, Needs> instance;
   return instance;
 }
 
@@ -97,12 +102,22 @@ std::string cuda_library_missing(const std::string& soname) {
 }
 
 NeedsCudaLibrary::NeedsCudaLibrary(const std::string& variant, const std::string& soname) {
-  needs()[variant] = soname;
+  needs()[variant].sonames.push_back(soname);
+}
+
+BuiltWithout::BuiltWithout(const std::string& variant, const std::string& what) {
+  needs()[variant].built_without = what;
 }
 
 std::string missing_cuda_library_of(const std::string& variant) {
   const auto need = needs().find(variant);
-  return need == needs().end() ? "" : cuda_library_missing(need->second);
+  if (need == needs().end()) return "";
+  if (!need->second.built_without.empty()) return "built without " + need->second.built_without;
+  for (const std::string& soname : need->second.sonames) {
+    std::string missing = cuda_library_missing(soname);
+    if (!missing.empty()) return missing;
+  }
+  return "";
 }
 
 void* open_cuda_library(const std::string& soname) {

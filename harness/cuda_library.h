@@ -15,11 +15,15 @@ std::string find_cuda_library(const std::string& soname);
 std::string cuda_library_missing(const std::string& soname);
 
 /// Says that a variant ("qgemm/cublaslt_bf16") opens this library: where that is missing, the
-/// variant is listed with the reason. One beside its Registration.
+/// variant is listed with the reason. Beside its Registration, one for each library.
 struct NeedsCudaLibrary {
   NeedsCudaLibrary(const std::string& variant, const std::string& soname);
 };
-/// "" or the missing library of this variant.
+/// Says that a variant was built without something that it needs, and what.
+struct BuiltWithout {
+  BuiltWithout(const std::string& variant, const std::string& what);
+};
+/// "" or what this variant was built without, or the first of its libraries that is missing.
 std::string missing_cuda_library_of(const std::string& variant);
 
 /// Opened with RTLD_LOCAL and never closed; its path goes to the provenance. CannotRunError with

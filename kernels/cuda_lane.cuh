@@ -6,14 +6,24 @@
 
 namespace pareto::cuda {
 
+/// What needs no shared memory.
+class DeviceThread {
+ public:
+  /// Of its block.
+  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  /// The value of the lane whose number differs in the bits of `distance`, a power of two below 32;
+  /// by all lanes of the warp.
+  __device__ float exchange(float value, int distance) {
+    return __shfl_xor_sync(0xffffffffU, value, distance);
+  }
+};
+
 /// Shared memory begins at the address given; offsets are bytes from there.
-class DeviceLane {
+class DeviceLane : public DeviceThread {
  public:
   __device__ explicit DeviceLane(void* shared)
       : generic_(static_cast<unsigned char*>(shared)),
         shared_(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))) {}
-
-  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
 
   /// 16 bytes into shared memory, `valid` 16-bit elements from `from`, zeros behind. Asynchronous
   /// where whole chunks are 16-byte aligned in global memory (`aligned`).

@@ -8,6 +8,7 @@
 
 #include "harness/device.h"
 #include "harness/errors.h"
+#include "harness/occupancy.h"
 #include "kernels/cuda_maps.h"
 
 namespace pareto {
@@ -19,8 +20,6 @@ inline void check_cuda(cudaError_t status, const char* what) {
 
 /// The stream that all work of a call goes to.
 inline cudaStream_t call_stream() { return static_cast<cudaStream_t>(device().stream()); }
-
-inline constexpr int kBlockThreads = 256;
 
 /// Index of the calling thread in a one-dimensional launch.
 __device__ inline std::int64_t thread_index() {
@@ -49,11 +48,12 @@ void allow_shared(void (*kernel)(Parameters...), int shared_bytes) {
 /// is 0.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), std::int64_t threads, Arguments... arguments) {
-  const std::int64_t blocks = ceil_div(threads, kBlockThreads);
+  const std::int64_t blocks = ceil_div(threads, kDefaultBlockThreads);
   if (blocks > 0x7fffffff) {
     throw CannotRunError(std::to_string(blocks) + " blocks: a grid has at most 2147483647");
   }
-  launch_grid(kernel, dim3(static_cast<unsigned>(blocks)), dim3(kBlockThreads), 0, arguments...);
+  launch_grid(kernel, dim3(static_cast<unsigned>(blocks)), dim3(kDefaultBlockThreads), 0,
+              arguments...);
 }
 
 }  // namespace pareto

@@ -11,10 +11,6 @@
 
 namespace pareto {
 
-__device__ inline float to_float(float x) { return x; }
-__device__ inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ inline float to_float(__half x) { return __half2float(x); }
-
 /// Calls body with a null pointer to the device type of an fp32, bf16 or fp16 tensor.
 template <typename Body>
 void with_device_type(DType dtype, const Body& body) {

@@ -84,6 +84,9 @@ const Registration registration{{
     .keeps_operands = true,
     .unit = "cuda_tensor_bf16",
 }};
+const LaunchesKernel launch_of_products("qgemm/cuda_mma", "mma_products",
+                                        {.threads = MmaTile::kThreads,
+                                         .dynamic_shared_bytes = MmaTile::kSharedBytes});
 
 }  // namespace
 }  // namespace pareto

@@ -3,32 +3,24 @@
 // Bottleneck: rows of W of different lengths in one warp, and scattered reads of x; neither values
 // nor indices are shared between the rows of x. The first step of the ladder.
 // Layout: device pointers, operands as given.
-// Not measured yet: no GPU was at hand.
+// Not measured yet: no GPU was at hand. The loop (csr_element.cuh) runs in the host emulator.
 #include <memory>
 
 #include "harness/variant.h"
 #include "kernels/cuda_launch.cuh"
 #include "kernels/cuda_values.cuh"
+#include "kernels/sparse/csr_element.cuh"
 #include "reference/sparse.h"
 
 namespace pareto {
 namespace {
 
-// y[m,n] = Σ values[e] · x[m, index[e]] over offset[n] ≤ e < offset[n+1], one fp32 chain.
 template <typename T>
-__global__ void csr_products(std::int64_t M, std::int64_t N, std::int64_t K, const T* x,
-                             const T* values, const std::int32_t* index, const std::int64_t* offset,
+__global__ void csr_products(std::int64_t M, cuda::CsrOperands<T> operands,
                              DeviceEpilogue epilogue) {
   const std::int64_t element = thread_index();
-  if (element >= M * N) return;
-  const MatrixPlace place = matrix_place(element, N);
-  const T* x_row = x + place.row * K;
-  const std::int64_t end = offset[place.column + 1];
-  float sum = 0;
-  for (std::int64_t e = offset[place.column]; e < end; ++e) {
-    sum = fmaf(to_float(values[e]), to_float(x_row[index[e]]), sum);
-  }
-  epilogue.store(element, place.column, sum);
+  if (element >= M * operands.N) return;
+  epilogue.store(element, element % operands.N, cuda::csr_element(element, operands));
 }
 
 class CudaNaive : public Prepared {
@@ -39,9 +31,13 @@ class CudaNaive : public Prepared {
     const DeviceEpilogue epilogue{call.in[kSparseBias].as<const float>(), p_.activation,
                                   p_.out_dtype, call.out[kSparseY].data};
     with_device_type(p_.dtype, [&]<typename T>(T* /*type*/) {
-      launch(csr_products<T>, p_.M * p_.N, p_.M, p_.N, p_.K, call.in[kSparseX].as<const T>(),
-             call.in[kSparseValues].as<const T>(), call.in[kSparseIndex].as<const std::int32_t>(),
-             call.in[kSparseOffset].as<const std::int64_t>(), epilogue);
+      const cuda::CsrOperands<T> operands{p_.N,
+                                          p_.K,
+                                          call.in[kSparseX].as<const T>(),
+                                          call.in[kSparseValues].as<const T>(),
+                                          call.in[kSparseIndex].as<const std::int32_t>(),
+                                          call.in[kSparseOffset].as<const std::int64_t>()};
+      launch(csr_products<T>, p_.M * p_.N, p_.M, operands, epilogue);
     });
   }
 

@@ -32,7 +32,7 @@ class CusparseBsr : public Prepared {
   }
 
   DeviceBuffer<std::int32_t> offsets_;
-  CusparseProduct product_;
+  CusparseProduct<CusparseSpmm> product_;
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -66,7 +66,7 @@ def test_experiments_are_planned_and_run_nothing_here(experiment, tmp_path):
     assert pareto("run", experiment, "-o", tmp_path / "cases").returncode == 3
 
 
-def test_registers_are_listed():
+def test_registers_and_occupancy_are_listed():
     if not built_with_cuda():
         pytest.skip("built without CUDA")
     by_name = {v["name"]: v for v in cuda_variants("--verbose")}
@@ -75,6 +75,9 @@ def test_registers_are_listed():
     for kernel in kernels:
         assert 0 < kernel["registers"] <= 128
         assert kernel["spill_bytes"] == 0 and kernel["stack_bytes"] == 0
+        # As its __launch_bounds__ promises: two blocks of 256 threads.
+        assert (kernel["threads"], kernel["resident_blocks"]) == (256, 2)
+        assert (kernel["resident_warps"], kernel["possible_warps"]) == (16, 64)
 
 
 def test_nothing_is_claimed_that_has_not_run():

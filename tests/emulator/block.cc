@@ -119,6 +119,25 @@ void Block::meet(Lane& lane, const char* instruction, const std::function<void(M
   ++meeting.number;
 }
 
+float Lane::exchange(float value, int distance) {
+  exchanged_ = value;
+  distance_ = distance;
+  block_.meet(*this, "shfl.xor", [](Block::Meeting& meeting) {
+    std::array<float, kWarpLanes> sent{};
+    for (std::size_t l = 0; l < sent.size(); ++l) {
+      sent[l] = meeting.lanes[l]->exchanged_;
+      if (meeting.lanes[l]->distance_ != meeting.lanes[0]->distance_) {
+        throw Fault("shfl.xor: the lanes of a warp disagree on the distance");
+      }
+    }
+    for (std::size_t l = 0; l < sent.size(); ++l) {
+      Lane& lane = *meeting.lanes[l];
+      lane.exchanged_ = sent[l ^ static_cast<std::size_t>(lane.distance_)];
+    }
+  });
+  return exchanged_;
+}
+
 void Lane::copy_chunk(std::uint32_t offset, const std::uint16_t* from, int valid, bool aligned) {
   if (offset % 16 != 0) throw Fault(fmt::format("copy to {}: not 16-byte aligned", offset));
   Copy copy{.offset = offset, .bytes = {}};

@@ -80,6 +80,7 @@ class Lane {
   virtual ~Lane() = default;
 
   [[nodiscard]] int thread() const { return thread_; }
+  float exchange(float value, int distance);
   void copy_chunk(std::uint32_t offset, const std::uint16_t* from, int valid, bool aligned);
   void commit_copies();
   template <int kPending>
@@ -105,6 +106,8 @@ class Lane {
   std::vector<Copy> open_;  ///< not committed yet
   std::vector<std::vector<Copy>> groups_;
   // Operands of the instruction that is waiting for the warp.
+  int distance_ = 0;
+  float exchanged_ = 0;
   std::uint32_t offset_ = 0;
   std::uint32_t* matrices_ = nullptr;
   float* sum_ = nullptr;

@@ -35,5 +35,15 @@ TEST(CudaLibrary, AFunctionThatIsNotThereIsNamed) {
   EXPECT_THROW(cuda_symbol(library, "pareto_no_such_function"), CannotRunError);
 }
 
+TEST(CudaLibrary, AVariantIsListedWithTheFirstThingThatItLacks) {
+  EXPECT_EQ(missing_cuda_library_of("toy/needs_nothing"), "");
+  const NeedsCudaLibrary there("toy/needs_two", "libm.so.6");
+  EXPECT_EQ(missing_cuda_library_of("toy/needs_two"), "");
+  const NeedsCudaLibrary nowhere("toy/needs_two", "libpareto-nowhere.so.1");
+  EXPECT_EQ(missing_cuda_library_of("toy/needs_two"), "libpareto-nowhere.so.1 not found");
+  const BuiltWithout without("toy/needs_two", "its header");
+  EXPECT_EQ(missing_cuda_library_of("toy/needs_two"), "built without its header");
+}
+
 }  // namespace
 }  // namespace pareto
