@@ -60,9 +60,9 @@ void adopt_file(Problem& problem, Source& source,
 
 }  // namespace
 
-void add_case_options(CLI::App& verb, CaseOptions& options) {
+void add_case_options(CLI::App& verb, CaseOptions& options, const std::string& variants_help) {
   verb.add_option("op", options.op, "attention, qgemm or sparse")->required();
-  verb.add_option("--variant", options.variants, "names, separated by commas")->required();
+  verb.add_option("--variant", options.variants, variants_help)->required();
   verb.add_option("--set", options.settings, "key=value …: sizes and options of the op");
   verb.add_option("--threads", options.threads, "threads of the kernel")
       ->check(CLI::Range(1, 4096));

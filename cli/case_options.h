@@ -20,7 +20,7 @@ struct CaseOptions {
 };
 
 /// Adds OP, --variant, --set and --threads to a verb.
-void add_case_options(CLI::App& verb, CaseOptions& options);
+void add_case_options(CLI::App& verb, CaseOptions& options, const std::string& variants_help);
 
 /// The settings as pairs; InputError for one without '='.
 std::vector<std::pair<std::string, std::string>> parse_settings(

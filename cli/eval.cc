@@ -225,7 +225,7 @@ void add_eval_verb(CLI::App& app, int&) {
   CLI::App* verb = app.add_subcommand(
       "eval",
       "One kernel, or the reference, on your own tensors (HDF5, safetensors, Matrix Market)");
-  add_case_options(*verb, options->case_options);
+  add_case_options(*verb, options->case_options, "its name, or reference");
   verb->add_option(
           "--in", options->in,
           "FILE.h5, FILE.h5:/group, FILE.safetensors, FILE.mtx or FILE.smtx (a matrix: w of "

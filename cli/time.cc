@@ -76,7 +76,7 @@ void add_time_verb(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<TimeOptions>();
   CLI::App* verb =
       app.add_subcommand("time", "Checks, times and compares variants; writes no file");
-  add_case_options(*verb, options->case_options);
+  add_case_options(*verb, options->case_options, "names, separated by commas");
   verb->add_option("--cache", options->case_options.cache, "warm or cold")
       ->check(CLI::IsMember({"warm", "cold"}));
   verb->add_option("--precision", options->measure.precision, "half-width of the interval")
