@@ -71,7 +71,8 @@ void identify(Case& subject) { identify(subject, words_of(subject.problem)); }
 void identify(Case& subject, const ProblemWords& words) {
   const std::string rest = fmt::format("op={} {} threads={} cache={}", subject.problem.op().name(),
                                        source_text(subject.source), subject.threads, subject.cache);
-  subject.hash = hex(hash_text(fmt::format("{}{} variant={}", words.all, rest, subject.variant->name)));
+  subject.hash =
+      hex(hash_text(fmt::format("{}{} variant={}", words.all, rest, subject.variant->name)));
   subject.group = hex(hash_text(words.shared + rest));
 }
 

@@ -52,8 +52,9 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
   if (cold_) {
     const auto cache = static_cast<double>(last_level_bytes(variant_));
     const auto set = static_cast<double>(set_bytes);
-    const std::size_t count =
-        set >= kAloneColdCaches * cache ? 1 : static_cast<std::size_t>(kColdCaches * cache / set) + 2;
+    const std::size_t count = set >= kAloneColdCaches * cache
+                                  ? 1
+                                  : static_cast<std::size_t>(kColdCaches * cache / set) + 2;
     for (std::size_t i = 1; i < std::min(count, kMostSets); ++i) {
       add_set(static_cast<int>(i) % contents_.count());
     }

@@ -38,8 +38,8 @@ std::string text_of(const Key& key, const Value& value);
 /// Parses what a user typed; throws InputError naming key, value, limit and the nearest word.
 Value parse_value(const Key& key, std::string_view text);
 
-/// A value for every key of its op. Look-ups by name are for set-up, not for timed code. Copies share
-/// their values until one is changed: a plan holds the same problem once for every variant.
+/// A value for every key of its op. Look-ups by name are for set-up, not for timed code. Copies
+/// share their values until one is changed: a plan holds the same problem once for every variant.
 class Problem {
  public:
   Problem() = default;

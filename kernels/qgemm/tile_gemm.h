@@ -80,7 +80,8 @@ struct TileSet {
   std::int64_t steps_per_packed = 1;   ///< tile steps that a compressed step expands to
   /// Instead of `tile` and `streaming`: [lines of W fetched ahead per step, 0…2][rows].
   std::array<const FusedTileFunction*, 3> fused{};
-  /// With them, for a last panel of at most columns / 2: the left half of c alone; null: whole tiles.
+  /// With them, for a last panel of at most columns / 2: the left half of c alone; null: whole
+  /// tiles.
   const FusedTileFunction* narrow = nullptr;
   /// Bytes of one panel in one block of K at large M.
   std::int64_t panel_block_bytes = 64 << 10;

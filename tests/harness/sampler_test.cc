@@ -13,8 +13,8 @@ namespace {
 
 double virtual_s = 0;
 
-// A kernel on a virtual clock: `call_s` with relative noise, `visit_s` of preparation before a block
-// and `before_sample_s` before each of its samples.
+// A kernel on a virtual clock: `call_s` with relative noise, `visit_s` of preparation before a
+// block and `before_sample_s` before each of its samples.
 class FakeSubject : public Subject {
  public:
   FakeSubject(double call_s, double noise, double visit_s = 0, double before_sample_s = 0)
