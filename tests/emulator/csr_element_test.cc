@@ -56,9 +56,10 @@ TEST(CsrElement, GivesTheReferencesBits) {
     const GuardedFloats values(layer.values);
     const cuda::CsrOperands<float> operands{
         N, K, x.data(), values.data(), layer.column.data(), layer.offset.data()};
-    std::vector<float> y(static_cast<std::size_t>(M * N), -12345);
-    run_grid(M * N, 1, [&](Lane& /*lane*/, std::int64_t index) {
-      if (index >= M * N) return;
+    const std::int64_t elements = M * N;
+    std::vector<float> y(static_cast<std::size_t>(elements), -12345);
+    run_grid(elements, 1, [&](Lane& /*lane*/, std::int64_t index) {
+      if (index >= elements) return;
       y[static_cast<std::size_t>(index)] = cuda::csr_element(index, operands);
     });
     EXPECT_EQ(y, layer.reference()) << M << " " << N << " " << K;
