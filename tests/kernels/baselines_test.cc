@@ -24,6 +24,7 @@ constexpr double kTimeoutS = 300;
 struct BaselineCase {
   std::string variant;
   std::vector<std::pair<std::string, std::string>> settings;
+  std::string library_fails;  ///< check that some versions of the library fail by themselves
 };
 
 std::string name_of_case(const testing::TestParamInfo<BaselineCase>& info) {
@@ -68,7 +69,8 @@ TEST_P(Baseline, AgreesWithTheReference) {
   }
   const CheckReport report =
       check_isolated(*found, problem, this_machine().cores, options, kTimeoutS);
-  EXPECT_EQ(report.status, CheckStatus::kPass)
+  EXPECT_TRUE(report.status == CheckStatus::kPass ||
+              (!report.check.empty() && report.check == subject.library_fails))
       << problem.text() << "\n[" << report.check << "] " << report.message;
   std::size_t checked = 0;
   for (const InputReport& input : report.inputs) checked += input.skipped.empty() ? 1 : 0;
@@ -121,7 +123,8 @@ INSTANTIATE_TEST_SUITE_P(
         BaselineCase{"qgemm/torch_fp32", {{"scheme", "fp32"}, {"activation", "relu"}}},
         BaselineCase{"qgemm/torch_bf16", {{"scheme", "bf16"}, {"out_dtype", "bf16"}}},
         BaselineCase{"qgemm/torch_bf16",
-                     {{"scheme", "bf16"}, {"out_dtype", "bf16"}, {"activation", "gelu"}}},
+                     {{"scheme", "bf16"}, {"out_dtype", "bf16"}, {"activation", "gelu"}},
+                     "nonfinite"},  // oneDNN's fused gelu makes NaN of infinity
         BaselineCase{"qgemm/torch_int8", {{"scheme", "w8a8"}}},
         BaselineCase{"qgemm/torch_int8",
                      {{"scheme", "w8a8"}, {"bias", "present"}, {"activation", "relu"}}},
