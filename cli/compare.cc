@@ -13,6 +13,7 @@
 #include "cli/paired_rows.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "harness/case_record.h"
 #include "harness/errors.h"
 
 namespace pareto {
@@ -64,8 +65,6 @@ std::string accuracy_change(const Judged& judged, double margin) {
   return "";
 }
 
-json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
 json to_json(const Judged& judged, double margin) {
   const PairedRows& pair = *judged.pair;
   return {{"case", pair.second.text("case")},
@@ -76,14 +75,14 @@ json to_json(const Judged& judged, double margin) {
           {"group", pair.first.text("group")},
           {"machine", pair.first.text("machine")},
           {"verdict", name_of(judged.comparison.verdict)},
-          {"ratio", number(judged.comparison.speedup)},
-          {"ratio_lo", number(judged.comparison.lo)},
-          {"ratio_hi", number(judged.comparison.hi)},
-          {"margin", number(judged.comparison.margin)},
+          {"ratio", number_or_null(judged.comparison.speedup)},
+          {"ratio_lo", number_or_null(judged.comparison.lo)},
+          {"ratio_hi", number_or_null(judged.comparison.hi)},
+          {"margin", number_or_null(judged.comparison.margin)},
           {"count", judged.comparison.count},
           {"reason", judged.comparison.reason},
-          {"total_rel_fro_first", number(judged.error_first)},
-          {"total_rel_fro_second", number(judged.error_second)},
+          {"total_rel_fro_first", number_or_null(judged.error_first)},
+          {"total_rel_fro_second", number_or_null(judged.error_second)},
           {"accuracy", accuracy_change(judged, margin)},
           {"check_regressed", judged.check_regressed}};
 }

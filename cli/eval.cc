@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "cli/verbs.h"
 #include "harness/affinity.h"
 #include "harness/call_buffers.h"
+#include "harness/case_record.h"
 #include "harness/check_battery.h"
 #include "harness/checker.h"
 #include "harness/confinement.h"
@@ -38,14 +38,12 @@ struct EvalOptions {
   bool as_json = false;
 };
 
-json number(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
 json to_json(const ErrorMetrics& metrics) {
-  return {{"max_abs", number(metrics.max_abs)},
-          {"rms", number(metrics.rms)},
-          {"rel_fro", number(metrics.rel_fro)},
-          {"sqnr_db", number(metrics.sqnr_db)},
-          {"cosine", number(metrics.cosine)}};
+  return {{"max_abs", number_or_null(metrics.max_abs)},
+          {"rms", number_or_null(metrics.rms)},
+          {"rel_fro", number_or_null(metrics.rel_fro)},
+          {"sqnr_db", number_or_null(metrics.sqnr_db)},
+          {"cosine", number_or_null(metrics.cosine)}};
 }
 
 // Everything about the user's problem, checked before anything runs.
@@ -141,9 +139,9 @@ json verdict_of(const Input& input, const Variant& variant, const Outputs& outpu
   return {{"status", verdict.pass ? "pass" : "fail"},
           {"check", verdict.check},
           {"message", verdict.message},
-          {"bound_max", number(verdict.bound_max)},
-          {"bound_median", number(verdict.bound_median)},
-          {"rms_ratio", number(verdict.rms_ratio)},
+          {"bound_max", number_or_null(verdict.bound_max)},
+          {"bound_median", number_or_null(verdict.bound_median)},
+          {"rms_ratio", number_or_null(verdict.rms_ratio)},
           {"n_compared", verdict.n_compared},
           {"total_error", to_json(error_metrics(values, original))},
           {"kernel_error", to_json(error_metrics(values, reference))},
