@@ -12,7 +12,8 @@ class Rogue : public rogue::Base {
  public:
   using Base::Base;
   void run(const Call& call) override {
-    constexpr std::uint64_t kAtOnce = 40'000;  // cycles of the time-stamp counter: instrumented, too
+    // Cycles of the time-stamp counter: long enough for a call of an instrumented build.
+    constexpr std::uint64_t kAtOnce = 40'000;
     const Tensor& x = call.in[kQgemmX];
     const Tensor& y = call.out[kQgemmY];
     const bool again = x_.size() == x.bytes() && __rdtsc() - last_call_ < kAtOnce &&
