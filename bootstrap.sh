@@ -74,17 +74,31 @@ $(<requirements.txt)"
   printf '%s' "$wanted" >"$stamp"
 }
 
+have_nvcc() { command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]]; }
+
+have_disassembler() {
+  local path=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin
+  PATH=$path command -v cuobjdump >/dev/null && PATH=$path command -v nvdisasm >/dev/null
+}
+
+# fetch FOLDER PACKAGE==VERSION...: Python packages unpacked there, without what they depend on.
+fetch() {
+  local folder=$1
+  shift
+  say "fetching $*"
+  rm -rf "$folder"
+  build/venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --retries 1 \
+    --timeout 10 --target "$folder" "$@"
+}
+
 # Headers alone: installing the package would bring gigabytes that nothing here calls. Without them
 # one CUDA baseline is listed as not built.
 ensure_cudnn_frontend() {
   local version=1.32.0 folder=$PWD/build/cudnn-frontend
-  [[ -f $folder/$version ]] && return 0
-  command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || return 0
-  say "fetching the headers of nvidia-cudnn-frontend $version"
-  rm -rf "$folder"
-  if "build/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --retries 1 \
-    --timeout 10 --target "$folder/package" "nvidia-cudnn-frontend==$version" &&
+  if [[ -f $folder/$version ]] || ! have_nvcc; then return 0; fi
+  if fetch "$folder/package" "nvidia-cudnn-frontend==$version" &&
     [[ -f $folder/package/include/cudnn_frontend.h ]]; then
+    rm -rf "$folder/include" "$folder/licenses"
     mv "$folder/package/include" "$folder/include"
     mv "$folder"/package/*.dist-info/licenses "$folder/licenses"
     touch "$folder/$version"
@@ -94,6 +108,19 @@ ensure_cudnn_frontend() {
   rm -rf "$folder/package"
 }
 
+# For `pareto list --verbose`; a toolkit need not bring them. See tools/sass_counts.py.
+ensure_disassembler() {
+  local version=13.5.37 folder=$PWD/build/cuda-disassembler
+  if [[ -f $folder/$version ]] || ! have_nvcc || have_disassembler; then return 0; fi
+  if fetch "$folder" "nvidia-cuda-cuobjdump==$version" "nvidia-cuda-nvdisasm==$version"; then
+    chmod +x "$folder"/nvidia/*/bin/*
+    touch "$folder/$version"
+  else
+    say "not fetched: the instructions of CUDA kernels will not be listed"
+  fi
+}
+
 ensure_packages
 ensure_python
 ensure_cudnn_frontend
+ensure_disassembler

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -51,7 +52,22 @@ struct Input {
   Problem problem;
   TensorMap tensors;
   Operands operands;
+  std::vector<std::string> ignored;  ///< tensors of the file that are no inputs of this op
 };
+
+// A file may hold more than the inputs, but a misspelt `bias` must not vanish without a word.
+std::vector<std::string> name_ignored(const Op& op, const TensorMap& tensors,
+                                      const std::string& in) {
+  const std::span<const std::string> known = op.input_names();
+  std::vector<std::string> ignored;
+  for (const auto& [name, tensor] : tensors) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    ignored.push_back(name);
+    fmt::print(stderr, "note: {}: dataset '{}' is no input of {} and is left aside{}\n", in, name,
+               op.name(), suggestion(name, known));
+  }
+  return ignored;
+}
 
 // Sizes come from the file; whoever gives one as well must mean the same.
 void require_size(const Problem& problem, const std::string& key, const std::string& value) {
@@ -71,6 +87,7 @@ Input read_input(const EvalOptions& options) {
   const auto settings = parse_settings(options.case_options.settings);
   for (const auto& [key, value] : settings) input.problem.set_text(key, value);
   input.tensors = read_tensors(options.in);
+  input.ignored = name_ignored(op, input.tensors, options.in);
   try {
     op.adopt(input.problem, input.tensors);
     op.complete(input.problem);
@@ -180,7 +197,11 @@ void refuse_to_overwrite(const EvalOptions& options) {
 json evaluate(const EvalOptions& options) {
   refuse_to_overwrite(options);
   const Input input = read_input(options);
-  if (options.case_options.variants == kReference) return evaluate_reference(input, options);
+  if (options.case_options.variants == kReference) {
+    json result = evaluate_reference(input, options);
+    result["ignored_datasets"] = input.ignored;
+    return result;
+  }
   const Variant& variant = find_variant(input.problem.op(), options.case_options.variants);
   std::string reason = missing_here(variant);
   if (reason.empty()) reason = refusal(variant, input.problem);
@@ -202,6 +223,7 @@ json evaluate(const EvalOptions& options) {
   json result = json::parse(child.value);
   result["variant"] = full_name(variant);
   result["problem"] = input.problem.text();
+  result["ignored_datasets"] = input.ignored;
   return result;
 }
 

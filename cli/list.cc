@@ -100,12 +100,23 @@ json kernels_of(const Variant& variant) {
   return kernels;
 }
 
+void print_instructions(const json& counts) {
+  if (counts.is_null()) return;  // built without a disassembler
+  std::vector<std::string> words;
+  for (const auto& [name, count] : counts.items()) {
+    words.push_back(fmt::format("{} {}", count.get<int>(), name));
+  }
+  fmt::print("      instructions: {}\n",
+             words.empty() ? "none of note" : fmt::to_string(fmt::join(words, ", ")));
+}
+
 void print_kernels(const json& kernels) {
   for (const json& kernel : kernels) {
     fmt::print("    {} {}: {} registers, {} + {} bytes of shared memory, {} stack, {} spilled\n",
                kernel.value("arch", ""), kernel.value("kernel", ""), kernel.value("registers", 0),
                kernel.value("shared_bytes", 0), kernel.value("dynamic_shared_bytes", 0),
                kernel.value("stack_bytes", 0), kernel.value("spill_bytes", 0));
+    print_instructions(kernel.value("instructions", json()));
     if (!kernel.contains("resident_blocks")) continue;
     fmt::print("      {} threads a block: {} blocks, {} of {} warps on a multiprocessor, by {}\n",
                kernel.value("threads", 0), kernel.value("resident_blocks", 0),
@@ -150,8 +161,9 @@ void add_list_verb(CLI::App& app, int&) {
   auto options = std::make_shared<ListOptions>();
   CLI::App* verb = app.add_subcommand("list", "Ops, schemes and variants; why one cannot run here");
   verb->add_option("--op", options->op, "only this op");
-  verb->add_flag("--verbose", options->verbose,
-                 "keys, needs and limits too; registers and occupancy of CUDA kernels");
+  verb->add_flag(
+      "--verbose", options->verbose,
+      "keys, needs and limits too; registers, occupancy and instructions of CUDA kernels");
   verb->add_flag("--json", options->as_json, "machine-readable");
   verb->callback([options] { list(*options); });
 }

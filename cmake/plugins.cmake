@@ -8,14 +8,15 @@ if(TARGET pareto)
   add_dependencies(program pareto)
 endif()
 
-# What ptxas said of every kernel, for `pareto list --verbose`.
+# What ptxas made of every kernel, for `pareto list --verbose`.
 if(TARGET pareto_cuda)
   set(PARETO_PTXAS_TABLE ${CMAKE_BINARY_DIR}/ptxas.json)
   add_custom_command(OUTPUT ${PARETO_PTXAS_TABLE}
     COMMAND ${PARETO_GATE_PYTHON} ${CMAKE_SOURCE_DIR}/tools/ptxas_table.py ${PARETO_PTXAS_TABLE}
       $<TARGET_OBJECTS:pareto_cuda>
     DEPENDS $<TARGET_OBJECTS:pareto_cuda> ${CMAKE_SOURCE_DIR}/tools/ptxas_table.py
-    COMMENT "Registers of the CUDA kernels" COMMAND_EXPAND_LISTS VERBATIM)
+      ${CMAKE_SOURCE_DIR}/tools/sass_counts.py
+    COMMENT "Registers and instructions of the CUDA kernels" COMMAND_EXPAND_LISTS VERBATIM)
   add_custom_target(ptxas_table ALL DEPENDS ${PARETO_PTXAS_TABLE})
   add_dependencies(program ptxas_table)
 endif()

@@ -96,6 +96,8 @@ class Op {
   /// Original inputs (fp32, names of eval.md) drawn from a distribution. Shapes depend on problem
   /// and seed only, never on the content number (ragged lengths too).
   [[nodiscard]] virtual TensorMap draw(const Problem& problem, const Draw& draw) const = 0;
+  /// The tensors that `adopt` knows; others in a file are left aside, and named to the user.
+  [[nodiscard]] virtual std::span<const std::string> input_names() const = 0;
   /// Sizes and presence of options from a file's tensors, into `problem`; validates shapes and
   /// dtypes (InputError naming the dataset). May convert or complete `inputs`.
   virtual void adopt(Problem& problem, TensorMap& inputs) const = 0;

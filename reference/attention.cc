@@ -38,6 +38,18 @@ const std::vector<std::string>& slot_list() {
   return slots;
 }
 
+const std::array<std::string, 11> kInputNames = {"q",
+                                                 "k",
+                                                 "v",
+                                                 "bias",
+                                                 "allowed",
+                                                 "alibi_slopes",
+                                                 "sinks",
+                                                 "cu_seqlens_q",
+                                                 "cu_seqlens_kv",
+                                                 "block_table",
+                                                 "seqlens_kv"};
+
 /// LSE is ln N for q = 0: exact for no N but 1, so that bit-for-bit comparison excludes it.
 bool all_zero(const Tensor& q) {
   for (std::int64_t i = 0; i < q.elements(); ++i) {
@@ -88,6 +100,7 @@ class Attention : public Op {
   [[nodiscard]] TensorMap draw(const Problem& problem, const Draw& draw) const override {
     return attention_draw(problem, draw);
   }
+  [[nodiscard]] std::span<const std::string> input_names() const override { return kInputNames; }
   void adopt(Problem& problem, TensorMap& inputs) const override {
     attention_adopt(problem, inputs);
   }

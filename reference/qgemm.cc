@@ -55,6 +55,9 @@ std::vector<Key> make_keys() {
 const std::array<std::string, kQgemmSlotCount> kSlotNames = {
     "x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "w_tensor_scale", "bias"};
 
+const std::array<std::string, 9> kInputNames = {"x",       "w",      "bias", "x_calib", "x_q",
+                                                "x_scale", "x_zero", "w_q",  "w_scale"};
+
 bool has_blocks(const QgemmProblem& p) {
   return p.w_kind == WKind::kQ8Block || p.w_kind == WKind::kQ4Block || p.w_kind == WKind::kQ4kBlock;
 }
@@ -136,6 +139,7 @@ class QgemmOp : public Op {
   TensorMap draw(const Problem& problem, const Draw& draw) const override {
     return draw_qgemm(problem, draw);
   }
+  std::span<const std::string> input_names() const override { return kInputNames; }
   void adopt(Problem& problem, TensorMap& inputs) const override { adopt_qgemm(problem, inputs); }
   void narrow(const Problem& problem, TensorMap& inputs) const override {
     narrow_qgemm(problem, inputs);

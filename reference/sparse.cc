@@ -76,6 +76,9 @@ std::vector<Key> make_keys() {
 const std::array<std::string, kSparseSlotCount> kSlotNames = {
     "x", "values", "index", "offset", "meta", "row", "row_length", "w", "a", "b", "bias"};
 
+// The last two are those of Matrix Market and of .smtx files.
+const std::array<std::string, 7> kInputNames = {"x", "w", "bias", "a", "b", "matrix", "pattern"};
+
 DType dtype_of(const std::string& word) {
   if (word == "bf16") return DType::kBf16;
   return word == "fp16" ? DType::kF16 : DType::kF32;
@@ -136,6 +139,7 @@ class SparseOp : public Op {
   TensorMap draw(const Problem& problem, const Draw& draw) const override {
     return draw_sparse(problem, draw);
   }
+  std::span<const std::string> input_names() const override { return kInputNames; }
   void adopt(Problem& problem, TensorMap& inputs) const override { adopt_sparse(problem, inputs); }
   void narrow(const Problem& problem, TensorMap& inputs) const override {
     narrow_sparse(problem, inputs);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Gathers what ptxas said of every kernel into one JSON file, which `pareto list --verbose` reads.
 
-Called as `ptxas_table.py OUT OBJECT...`; the gate has left <object>.ptxas beside each object.
+Called as `ptxas_table.py OUT OBJECT...`; the gate has left <object>.ptxas beside each object. Where
+there is a disassembler, the instructions that tell how a kernel works are counted as well.
 """
 
 import json
@@ -10,6 +11,8 @@ import re
 import shutil
 import subprocess
 import sys
+
+import sass_counts
 
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(\S+)'")
 LOCAL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -32,7 +35,7 @@ def readable(mangled: str) -> str:
     return re.sub(r"\b[a-z_]\w*::", "", text)
 
 
-def kernels_in(log: str) -> list[dict]:
+def kernels_in(log: str, counts: sass_counts.Counts) -> list[dict]:
     found: list[dict] = []
     for line in log.splitlines():
         if entry := ENTRY.search(line):
@@ -40,6 +43,7 @@ def kernels_in(log: str) -> list[dict]:
                 {
                     "kernel": readable(entry.group(1)),
                     "arch": entry.group(2),
+                    "instructions": counts.get(entry.groups()),  # null: not disassembled
                     "registers": 0,
                     "shared_bytes": 0,
                     "stack_bytes": 0,
@@ -69,7 +73,9 @@ def main() -> int:
     for name in sys.argv[2:]:
         log = pathlib.Path(name + ".ptxas")
         if log.is_file():
-            table[source_of(pathlib.Path(name))] = kernels_in(log.read_text(encoding="utf-8"))
+            text = log.read_text(encoding="utf-8")
+            counts = sass_counts.counts_of(name)
+            table[source_of(pathlib.Path(name))] = kernels_in(text, counts)
     out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -5,6 +5,7 @@ K terms (a few 2^-24 times the sum of magnitudes, in any order) and by one round
 """
 
 import itertools
+import json
 
 import h5py
 import numpy as np
@@ -424,3 +425,17 @@ def test_a_relu_that_drops_nan_is_declared(tmp_path):
             settings = {**words, key: dtype, "activation": "relu"}
             states = verdicts(tmp_path, op, tensors, **settings)
             assert set(states.values()) == {"pass"}, (op, dtype, states)
+
+
+def test_datasets_that_are_no_inputs_are_named(tmp_path):
+    tensors = {"x": np.ones((2, 3)), "w": np.ones((2, 3)), "biass": np.ones(2)}
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        for name, value in tensors.items():
+            file[name] = value.astype(np.float32)
+    words = ["eval", "qgemm", "--in", tmp_path / "in.h5", "--out", tmp_path / "out.h5", "--json"]
+    for variant in ("scalar", "reference"):
+        result = pareto(*words, "--variant", variant)
+        assert result.returncode == 0, result.stderr
+        assert "dataset 'biass' is no input of qgemm" in result.stderr
+        assert "did you mean 'bias'?" in result.stderr
+        assert json.loads(result.stdout)["ignored_datasets"] == ["biass"]

@@ -66,6 +66,18 @@ def test_experiments_are_planned_and_run_nothing_here(experiment, tmp_path):
     assert pareto("run", experiment, "-o", tmp_path / "cases").returncode == 3
 
 
+def test_instructions_are_what_the_kernel_is_built_on():
+    if not built_with_cuda():
+        pytest.skip("built without CUDA")
+    by_name = {v["name"]: v for v in cuda_variants("--verbose")}
+    for kernel in by_name["qgemm/cuda_mma"]["kernels"]:
+        if kernel["instructions"] is None:
+            pytest.skip("built without a disassembler")
+        assert min(kernel["instructions"][name] for name in ("HMMA", "LDSM", "LDGSTS")) > 0
+        assert not {"LDL", "STL"} & kernel["instructions"].keys()  # nothing in local memory
+    assert "HMMA" in pareto("list", "--op", "qgemm", "--verbose").stdout
+
+
 def test_registers_and_occupancy_are_listed():
     if not built_with_cuda():
         pytest.skip("built without CUDA")
