@@ -1,4 +1,8 @@
 // Operations and bytes of sparse layers.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
 #include "reference/sparse_formats.h"
 #include "reference/sparse_parts.h"
 
@@ -46,7 +50,8 @@ double estimated_bytes(const SparseProblem& p, double density) {
 }
 
 // `products`: multiply-adds that are not pruned. `compressed`: bytes of the weights as stored.
-Work work_of(const SparseProblem& p, double products, double compressed) {
+// `read`: share of them that has to be read.
+Work work_of(const SparseProblem& p, double products, double compressed, double read = 1) {
   const auto M = static_cast<double>(p.M);
   const auto N = static_cast<double>(p.N);
   const auto K = static_cast<double>(p.K);
@@ -54,16 +59,28 @@ Work work_of(const SparseProblem& p, double products, double compressed) {
   work.flops = 2 * products;
   work.compressed_bytes = compressed;
   work.dense16_bytes = 2 * N * K;
-  work.bytes = compressed + M * K * static_cast<double>(size_of(p.dtype)) +
+  work.bytes = read * compressed + M * K * static_cast<double>(size_of(p.dtype)) +
                M * N * static_cast<double>(size_of(p.out_dtype)) + (p.has_bias ? 4 * N : 0);
   work.unit = p.dtype == DType::kBf16 ? "dot_bf16" : "fma_fp32";
   return work;
 }
 
-std::int64_t nonzeros_of(const HostTensor& x) {
-  std::int64_t nonzeros = 0;
-  for (std::int64_t i = 0; i < x.elements(); ++i) nonzeros += x.value(i) != 0 ? 1 : 0;
-  return nonzeros;
+struct Nonzeros {
+  double elements = 0;
+  double columns = 0;  ///< share of the columns where any token has one
+};
+
+Nonzeros nonzeros_of(const HostTensor& x, std::int64_t K) {
+  Nonzeros found;
+  std::vector<bool> any(static_cast<std::size_t>(K));
+  for (std::int64_t i = 0; i < x.elements(); ++i) {
+    if (x.value(i) == 0) continue;
+    found.elements += 1;
+    any[static_cast<std::size_t>(i % K)] = true;
+  }
+  const auto columns = static_cast<double>(std::count(any.begin(), any.end(), true));
+  if (K > 0) found.columns = columns / static_cast<double>(K);
+  return found;
 }
 
 }  // namespace
@@ -80,8 +97,11 @@ Work sparse_work(const Problem& problem, const Operands& operands) {
   const std::vector<Tensor> in = sparse_views(operands);
   double products = dense_multiply_adds(p);
   if (p.format == SparseFormat::kSkipX) {
-    products = static_cast<double>(nonzeros_of(operands[kSparseX])) * static_cast<double>(p.N);
-  } else if (p.format != SparseFormat::kLowRank) {
+    const Nonzeros nonzeros = nonzeros_of(operands[kSparseX], p.K);
+    return work_of(p, nonzeros.elements * static_cast<double>(p.N), stored_bytes(operands),
+                   nonzeros.columns);
+  }
+  if (p.format != SparseFormat::kLowRank) {
     products = static_cast<double>(SparseReader(p, in).nonzeros()) * static_cast<double>(p.M);
   }
   return work_of(p, products, stored_bytes(operands));
@@ -91,7 +111,10 @@ Work sparse_estimate(const Problem& problem) {
   const SparseProblem p = SparseProblem::from(problem);
   const double density =
       p.format == SparseFormat::kLowRank ? 1 : density_of(p, SparsePruning::from(problem));
-  return work_of(p, dense_multiply_adds(p) * density, estimated_bytes(p, density));
+  // Columns that no token needs are not read; here the zeros of the tokens are independent.
+  const double read =
+      p.format == SparseFormat::kSkipX ? 1 - std::pow(1 - density, static_cast<double>(p.M)) : 1;
+  return work_of(p, dense_multiply_adds(p) * density, estimated_bytes(p, density), read);
 }
 
 }  // namespace pareto

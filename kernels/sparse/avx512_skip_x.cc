@@ -1,8 +1,8 @@
 // Zeros in x, dense W, with AVX-512: only the rows of Wᵀ that meet a nonzero of x are read.
 //
-// Idea: the nonzeros of each token are listed, then eight vectors of y collect x·row of Wᵀ
-// (skip_x.h). Bottleneck: reading W when there are few tokens (less of it, the more zeros there
-// are); one load of W per FMA otherwise.
+// Idea: the nonzeros of each token are listed, then eight listed rows of Wᵀ at a time are added to
+// y, the next eight on their way from memory (skip_x.h). Bottleneck: reading W when there are few
+// tokens (less of it, the more zeros there are); one load of W per FMA otherwise.
 #include <cstdint>
 
 #include "harness/variant.h"

@@ -33,6 +33,13 @@ struct SparseAvx512 : Avx512F32 {
     if constexpr (kT == DType::kBf16) return from_bf16_avx512(half);
     return _mm512_cvtph_ps(half);
   }
+  /// 16 of the even words of bf16 at `p`, and 16 of the odd ones.
+  static void widen_words(const std::byte* p, Reg& even, Reg& odd) {
+    const __m512i words = _mm512_loadu_si512(p);
+    even = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
+    odd = _mm512_castsi512_ps(_mm512_and_si512(words, high));
+  }
   /// 4 values of kT from `p`.
   template <DType kT>
   static __m128 quad(const std::byte* p) {

@@ -9,43 +9,81 @@
 
 namespace pareto {
 
-/// Eight vectors hide the latency of the FMA and make runs of whole cache lines.
-inline constexpr int kSkipVectors = 8;
+/// a, b: two neighbouring vectors of kT from `p`, as fp32.
+template <typename V, DType kT>
+[[gnu::always_inline]] inline void widen_two(const std::byte* p, typename V::Reg& a,
+                                             typename V::Reg& b) {
+  if constexpr (kT == DType::kBf16) {
+    V::widen_words(p, a, b);
+  } else {
+    a = V::template widen<kT>(p);
+    b = V::template widen<kT>(p + V::kLanes * (kT == DType::kF32 ? 4 : 2));
+  }
+}
+
+/// c[rows] += Σ of kColumns columns; meanwhile the kColumns that stand behind them in the list come
+/// into L2.
+template <typename V, DType kT, int kColumns>
+void add_columns(const std::byte* panel, std::int64_t rows, const SkipEntry* entries, float* c) {
+  constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
+  constexpr int kVectors = kSkipStep / V::kLanes;
+  const std::byte* column[kColumns];
+  const std::byte* next[kColumns];
+  for (int k = 0; k < kColumns; ++k) {
+    column[k] = panel + std::int64_t{64} * entries[k].line;
+    next[k] = panel + std::int64_t{64} * entries[kColumns + k].line;
+  }
+  for (std::int64_t i = 0; i < rows; i += kSkipStep) {
+    typename V::Reg sum[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[v] = V::load(c + i + v * V::kLanes);
+#pragma GCC unroll 8
+    for (int k = 0; k < kColumns; ++k) {
+#pragma GCC unroll 2
+      for (int b = 0; b < kSkipStep * kSize; b += 64) {
+        __builtin_prefetch(next[k] + i * kSize + b, 0, 2);
+      }
+      const auto x = V::set1(entries[k].value);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; v += 2) {
+        typename V::Reg first;
+        typename V::Reg second;
+        widen_two<V, kT>(column[k] + (i + v * V::kLanes) * kSize, first, second);
+        sum[v] = V::fma(x, first, sum[v]);
+        sum[v + 1] = V::fma(x, second, sum[v + 1]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) V::store(c + i + v * V::kLanes, sum[v]);
+  }
+}
 
 template <typename V, DType kT>
-void accumulate_as(const std::byte* w, const SkipEntry* entries, std::int64_t count, float* c) {
-  constexpr std::int64_t kVectorBytes = V::kLanes * (kT == DType::kF32 ? 4 : 2);
-  typename V::Reg sum[kSkipVectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < kSkipVectors; ++v) sum[v] = V::load(c + v * V::kLanes);
-  for (std::int64_t j = 0; j < count; ++j) {
-    const auto x = V::set1(entries[j].value);
-    const std::byte* row = w + entries[j].offset;
-#pragma GCC unroll 8
-    for (int v = 0; v < kSkipVectors; ++v) {
-      sum[v] = V::fma(x, V::template widen<kT>(row + v * kVectorBytes), sum[v]);
-    }
+void accumulate_as(const std::byte* panel, std::int64_t rows, const SkipEntry* entries,
+                   std::int64_t count, float* c) {
+  for (; count >= kSkipColumns; count -= kSkipColumns, entries += kSkipColumns) {
+    add_columns<V, kT, kSkipColumns>(panel, rows, entries, c);
   }
-#pragma GCC unroll 8
-  for (int v = 0; v < kSkipVectors; ++v) V::store(c + v * V::kLanes, sum[v]);
+  for (; count >= 2; count -= 2, entries += 2) add_columns<V, kT, 2>(panel, rows, entries, c);
+  if (count > 0) add_columns<V, kT, 1>(panel, rows, entries, c);
 }
 
 template <typename V>
-void accumulate(const std::byte* w, DType dtype, const SkipEntry* entries, std::int64_t count,
-                float* c) {
+void accumulate(const std::byte* panel, DType dtype, std::int64_t rows, const SkipEntry* entries,
+                std::int64_t count, float* c) {
   switch (dtype) {
     case DType::kF32:
-      return accumulate_as<V, DType::kF32>(w, entries, count, c);
+      return accumulate_as<V, DType::kF32>(panel, rows, entries, count, c);
     case DType::kBf16:
-      return accumulate_as<V, DType::kBf16>(w, entries, count, c);
+      return accumulate_as<V, DType::kBf16>(panel, rows, entries, count, c);
     default:
-      return accumulate_as<V, DType::kF16>(w, entries, count, c);
+      return accumulate_as<V, DType::kF16>(panel, rows, entries, count, c);
   }
 }
 
 template <typename V>
 SkipIsa skip_isa() {
-  return {kSkipVectors * V::kLanes, &accumulate<V>, &finish_sums<V>};
+  return {V::kLanes, &accumulate<V>, &finish_sums<V>};
 }
 
 }  // namespace pareto

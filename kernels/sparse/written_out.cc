@@ -1,6 +1,7 @@
 #include "kernels/sparse/written_out.h"
 
 #include <bit>
+#include <cstring>
 #include <vector>
 
 #include "kernels/sparse/stored_rows.h"
@@ -15,12 +16,25 @@ std::uint16_t narrowed(DType dtype, float value) {
   return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16U);
 }
 
+// W as it was given, rows `columns` apart.
+void copy_rows(const Tensor& w, std::int64_t columns, std::byte* to) {
+  const auto size = static_cast<std::int64_t>(size_of(w.dtype));
+  const std::int64_t row = w.shape[1] * size;
+  for (std::int64_t n = 0; n < w.shape[0]; ++n) {
+    std::memcpy(to + n * columns * size, w.data + n * row, static_cast<std::size_t>(row));
+  }
+}
+
 }  // namespace
 
 AlignedBuffer<std::byte> written_out(const SparseProblem& problem, std::span<const Tensor> in,
                                      std::int64_t columns) {
   const auto size = static_cast<std::int64_t>(size_of(problem.dtype));
   AlignedBuffer<std::byte> dense(problem.N * columns * size);
+  if (problem.format == SparseFormat::kSkipX) {
+    copy_rows(in[kSparseW], columns, dense.data());
+    return dense;
+  }
   const StoredRows rows(problem, in);
   std::vector<std::int32_t> k(static_cast<std::size_t>(problem.K));
   std::vector<float> value(k.size());

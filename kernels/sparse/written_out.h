@@ -10,7 +10,7 @@
 
 namespace pareto {
 
-/// Every format but skip_x and lowrank to [N][columns] of `dtype`, columns at least K; zeros
+/// Every format but lowrank to [N][columns] of `dtype`, columns at least K; zeros
 /// elsewhere.
 AlignedBuffer<std::byte> written_out(const SparseProblem& problem, std::span<const Tensor> in,
                                      std::int64_t columns);

@@ -193,6 +193,19 @@ TEST(Sparse, SkipXSkipsTheZerosOfX) {
   EXPECT_EQ(problem.op().work(problem, operands).flops, 4);
 }
 
+TEST(Sparse, SkipXReadsTheColumnsThatAnyTokenNeeds) {
+  const Problem problem = make("M=2 N=3 K=4 format=skip_x");
+  TensorMap inputs;
+  inputs["x"] = tensor({2, 4}, {1, 0, 2, 0, 3, 0, 0, 0});
+  inputs["w"] = tensor({3, 4}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  const Work work = problem.op().work(problem, problem.op().encode(problem, inputs));
+  EXPECT_EQ(work.flops, 2 * 3 * 3);
+  EXPECT_EQ(work.compressed_bytes, 4 * 3 * 4);
+  EXPECT_EQ(work.bytes, 4 * 3 * 2 + 4 * 2 * 4 + 4 * 2 * 3);
+  const Problem asked = make("M=2 N=3 K=4 format=skip_x sparsity=0.5");
+  EXPECT_EQ(asked.op().estimate(asked).bytes, 4 * 3 * 4 * 0.75 + 4 * 2 * 4 + 4 * 2 * 3);
+}
+
 TEST(Sparse, LowRankTakesGivenFactorsOrMakesThem) {
   TensorMap inputs;
   inputs["x"] = tensor({1, 3}, {1, 2, 3});
