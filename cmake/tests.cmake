@@ -41,6 +41,9 @@ foreach(folder IN ITEMS harness reference cli kernels)
   file(GLOB test_sources CONFIGURE_DEPENDS tests/${folder}/*.cc)
   pareto_add_test(${folder} ${test_sources})
 endforeach()
+if(TARGET test_kernels)  # includes headers of kernels
+  target_compile_options(test_kernels PRIVATE ${PARETO_KERNEL_OPTIONS})
+endif()
 
 # Kernels' own tile loops, compiled for the host: there the mark of device functions means nothing.
 # Fibers change stacks, which the sanitizers do not follow.
