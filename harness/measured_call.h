@@ -106,6 +106,7 @@ class MeasuredCall : public Subject {
   int changing_at_ = -1;  ///< number of the sample before which contents change; −1: of none
   std::vector<double> repeating_s_;  ///< per call, of samples
   std::vector<double> changing_s_;   ///< per call, on contents that change from call to call
+  std::int64_t calls_of_look_ = 1;   ///< how many such calls followed each other
   double sampled_s_ = 0;             ///< all samples together
   double looking_s_ = 0;             ///< all calls on changing contents together
   double prepare_s_ = 0;

@@ -66,6 +66,7 @@ void MeasuredCall::look_in_quick_succession() {
     ++calls;
   const int twin = contents_.twin_of(sets_[last_set()].content);
   if (twin < 0) return;
+  calls_of_look_ = calls;
   const double seconds = timed_calls(calls, true);
   looking_s_ += seconds;
   changing_s_.push_back(seconds / static_cast<double>(calls));
@@ -99,7 +100,9 @@ void MeasuredCall::look_for_remembered_results() {
   };
   for (int visits = 0; changing_s_.size() < kLooks && visits < kMoreLooks; ++visits) look();
   if (changing_s_.empty() || cost_ratio_of_changing_contents() < kSuspiciousChange) return;
-  // Once more, by turns: a machine that was slow for a while must not accuse anybody.
+  // Once more, by turns and as many calls each: a machine that was slow for a while must not accuse
+  // anybody, nor one that interrupts every few calls, which the median of single calls hides.
+  last_batch_ = calls_of_look_;
   repeating_s_.clear();
   changing_s_.clear();
   for (int visits = 0; visits < kMoreLooks; ++visits) look();

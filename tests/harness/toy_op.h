@@ -40,6 +40,10 @@ class Op : public pareto::Op {
     map["w"] = drawn({problem.size("N"), problem.size("K")}, draw, 2);
     return map;
   }
+  std::span<const std::string> input_names() const override {
+    static const std::vector<std::string> names = {"x", "w"};
+    return names;
+  }
   void adopt(Problem&, TensorMap&) const override {}
   void narrow(const Problem&, TensorMap&) const override {}
   void vary(const Problem&, TensorMap&, std::int64_t) const override {}
