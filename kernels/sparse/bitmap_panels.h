@@ -27,6 +27,7 @@ template <typename V, DType kT, int kVectors>
 struct BitmapSource {
   const std::uint16_t* mask;
   const std::byte* p;
+  template <int kRows>
   void next(typename V::Reg* w) {
     constexpr std::size_t kSize = kT == DType::kF32 ? 4 : 2;
 #pragma GCC unroll 4
@@ -46,7 +47,7 @@ template <typename V, typename Source, int kVectors>
 Source expand_columns(Source source, std::int64_t k4, float* w) {
   for (std::int64_t k = 0; k < 4 * k4; ++k, w += kVectors * V::kLanes) {
     typename V::Reg column[kVectors];
-    source.next(column);
+    source.template next<1>(column);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) V::store(w + v * V::kLanes, column[v]);
   }

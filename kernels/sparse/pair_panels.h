@@ -43,6 +43,7 @@ template <typename V, int kVectors>
 struct PairBitmapSource {
   const std::uint32_t* mask;
   const std::byte* p;
+  template <int kRows>
   void next(typename V::Reg* w) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {

@@ -35,7 +35,8 @@ void two_to_four_tile(const std::byte* w, std::int64_t stream_bytes, const float
       p += V::kLanes;
 #pragma GCC unroll 2
       for (int group = 0; group < 2; ++group) {
-        __builtin_prefetch(p + kAheadBytes);
+#pragma GCC unroll 2
+        for (int b = 0; b < 2 * kVectorBytes; b += 64) fetch_stream<kRows>(p + b);
         const auto first = V::template widen<kT>(p);
         const auto second = V::template widen<kT>(p + kVectorBytes);
         p += 2 * kVectorBytes;
