@@ -57,8 +57,10 @@ void print_timed(const std::vector<CaseRecord>& records) {
     std::string ratio;
     if (&record != &records.front()) {
       const Comparison pair = compare_records(records.front(), record, comparisons);
-      ratio = fmt::format("{} {:.3f}x [{:.3f}, {:.3f}]", name_of(pair.verdict), pair.speedup,
-                          pair.lo, pair.hi);
+      ratio = std::isnan(pair.speedup)
+                  ? "not comparable"
+                  : fmt::format("{} {:.3f}x [{:.3f}, {:.3f}]", name_of(pair.verdict), pair.speedup,
+                                pair.lo, pair.hi);
     }
     fmt::print("{:<24} {:>12} {:>11} {:>11} {:>10.2f} {:>6} {:>10.2e} {:>10.2e} {:>10}  {}\n",
                row.at("variant").get<std::string>(), seconds_text(real(row, "time_median_s")),

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from pareto import style
 from pareto.labels import SIZES, problem
 
 # Words of a case that make another problem of it, besides its sizes.
@@ -20,6 +21,7 @@ CONDITIONS = [
     "bias",
 ]
 TITLE_CHARACTERS = 62
+LEGEND_ROWS = 6  # of a legend that a figure has room for
 
 
 def timed(cases):
@@ -58,7 +60,11 @@ def draw_point(axes, row, x, y, colour, marker, alpha=1.0):
 
 
 def legend_outside(axes, columns=2):
+    """A legend below the axes; a long one makes the figure higher, not the axes lower."""
     handles, names = axes.get_legend_handles_labels()
+    row_in = 1.5 * style.RC["legend.fontsize"] / 72
+    more_rows = max(0, -(-len(names) // columns) - LEGEND_ROWS)
+    axes.figure.set_figheight(axes.figure.get_figheight() + more_rows * row_in)
     if names:
         axes.figure.legend(handles, names, loc="outside lower center", ncols=columns)
 

@@ -33,6 +33,16 @@ def draw_ceilings(axes, rows):
         axes.annotate(name, (x[-1], rate), fontsize=5, ha="right", va="bottom")
 
 
+def describe(rows):
+    """Which cases the figure shows: they need not share a problem."""
+    counts = sorted(rows["threads"].unique())
+    threads = ", ".join(f"{count:g}" for count in counts)
+    words = [*sorted(rows["op"].unique()), f"threads: {threads}"]
+    if len(counts) > 1:
+        words.append(f"ceilings of {counts[-1]:g}")
+    return ", ".join([*words, *sorted(rows["cache"].unique())])
+
+
 def roofline(cases, keys, title):
     """Operations per second over operations per byte, under the ceilings measured in that run."""
     attrs = cases.attrs
@@ -62,5 +72,6 @@ def roofline(cases, keys, title):
     log_axis(axes, "y")
     axes.set_xlabel("operations per byte of operands and outputs")
     axes.set_ylabel("operations per second")
+    figure.suptitle(describe(rows), fontsize=6.5)
     legend_outside(axes)
     return figure
