@@ -2,7 +2,7 @@
 //
 // Layout: device pointers, values and columns as given; offsets s32 [N+1], the library's workspace.
 // Not measured yet: no GPU was at hand.
-#include "kernels/sparse/cusparse_csr_product.cuh"
+#include "kernels/sparse/cusparse_rows.cuh"
 
 namespace pareto {
 namespace {
@@ -12,8 +12,8 @@ constexpr std::array kAlgorithms = {CUSPARSE_SPMM_ALG_DEFAULT, CUSPARSE_SPMM_CSR
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& /*pool*/) {
-  return std::make_unique<CusparseCsrProduct<CusparseSpmm>>(SparseProblem::from(problem), in,
-                                                            kAlgorithms);
+  return std::make_unique<CusparseRows<CusparseSpmm>>(SparseProblem::from(problem), in,
+                                                      kAlgorithms);
 }
 
 Arithmetic arithmetic(const Problem& /*problem*/) {

@@ -1,0 +1,45 @@
+// Baseline: square blocks (BSR) times one row of x by cuSPARSE's SpMV.
+//
+// The library wants offsets of the type of the columns: they are narrowed to 32 bits in `prepare`.
+// Layout: device pointers, blocks and columns as given; offsets s32 [R+1], the library's workspace.
+// Not measured yet: no GPU was at hand.
+#include "kernels/sparse/cusparse_rows.cuh"
+
+namespace pareto {
+namespace {
+
+constexpr std::array kAlgorithms = {CUSPARSE_SPMV_ALG_DEFAULT, CUSPARSE_SPMV_BSR_ALG1};
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
+                                  ThreadPool& /*pool*/) {
+  return std::make_unique<CusparseRows<CusparseSpmv>>(SparseProblem::from(problem), in,
+                                                      kAlgorithms);
+}
+
+Arithmetic arithmetic(const Problem& /*problem*/) {
+  Arithmetic a;
+  a.deterministic = false;
+  a.multiplies_pruned = true;  // the zeros inside a block
+  return a;
+}
+
+const Registration registration{{
+    .op = "sparse",
+    .name = "cusparse_bsr_spmv",
+    .summary = "cuSPARSE SpMV on square blocks, one row of x",
+    .needs_cuda = 80,
+    .limits = {{.key = "format", .values = {"bsr16", "bsr32", "bsr64", "bsr128"}},
+               {.key = "M", .max = 1},
+               {.key = "bias", .values = {"none"}},
+               {.key = "activation", .values = {"none"}}},
+    .declines = refuses_edge_blocks,
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .baseline = true,
+    .unit = "cuda_fma_fp32",
+}};
+const NeedsCudaLibrary library("sparse/cusparse_bsr_spmv", kCusparseSoname);
+
+}  // namespace
+}  // namespace pareto

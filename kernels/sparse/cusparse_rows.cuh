@@ -1,0 +1,57 @@
+// W in compressed rows, of elements or of square blocks, for the cuSPARSE baselines.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "kernels/sparse/cusparse_product.cuh"
+#include "kernels/sparse/narrow_offsets.cuh"
+
+namespace pareto {
+
+/// One of the library's products with W in CSR or BSR. The library wants offsets of the type of the
+/// columns: they are narrowed to 32 bits here.
+template <typename Form>
+class CusparseRows : public Prepared {
+ public:
+  /// `in` holds values, columns and offsets on the device; it stays the caller's. CannotRunError
+  /// where the library refuses types or sizes.
+  CusparseRows(const SparseProblem& p, std::span<const Tensor> in,
+               std::span<const typename Form::Algorithm> algorithms)
+      : offsets_(narrow_offsets(in[kSparseOffset])),
+        product_(p, p.format == SparseFormat::kCsr ? elements(p, in) : blocks(p, in), algorithms) {}
+  void run(const Call& call) override { product_.run(call); }
+
+ private:
+  CusparseSparse elements(const SparseProblem& p, std::span<const Tensor> in) const {
+    cusparseSpMatDescr_t made = nullptr;
+    check_cusparse(CusparseLibrary::get().create_csr(
+                       &made, p.N, p.K, in[kSparseValues].elements(), offsets_.data(),
+                       in[kSparseIndex].data, in[kSparseValues].data, CUSPARSE_INDEX_32I,
+                       CUSPARSE_INDEX_32I, CUSPARSE_INDEX_BASE_ZERO, cusparse_type(p.dtype)),
+                   "cusparseCreateCsr");
+    return CusparseSparse(made);
+  }
+  CusparseSparse blocks(const SparseProblem& p, std::span<const Tensor> in) const {
+    cusparseSpMatDescr_t made = nullptr;
+    check_cusparse(CusparseLibrary::get().create_bsr(
+                       &made, p.block_rows(), p.block_columns(), in[kSparseIndex].elements(),
+                       p.block, p.block, offsets_.data(), in[kSparseIndex].data,
+                       in[kSparseValues].data, CUSPARSE_INDEX_32I, CUSPARSE_INDEX_32I,
+                       CUSPARSE_INDEX_BASE_ZERO, cusparse_type(p.dtype), CUSPARSE_ORDER_ROW),
+                   "cusparseCreateBsr");
+    return CusparseSparse(made);
+  }
+
+  DeviceBuffer<std::int32_t> offsets_;
+  CusparseProduct<Form> product_;
+};
+
+/// Why the library does not take the blocks of this problem; "" if it does.
+inline std::string refuses_edge_blocks(const Problem& problem) {
+  const SparseProblem p = SparseProblem::from(problem);
+  if (p.N % p.block == 0 && p.K % p.block == 0) return "";
+  return "N and K must be multiples of the block, " + std::to_string(p.block);
+}
+
+}  // namespace pareto
