@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "kernels/qgemm/tile_gemm.h"
@@ -29,8 +30,12 @@ struct Avx2StepF32 {
   static Reg load(const std::byte* c) { return _mm256_load_ps(reinterpret_cast<const float*>(c)); }
   static void store(std::byte* c, Reg r) { _mm256_store_ps(reinterpret_cast<float*>(c), r); }
   static Reg load_w(const std::byte* w, int vector) { return load(w + vector * 32); }
+  /// As an integer: vpbroadcastd is a load and no more, while vbroadcastss takes a slot of Zen 4's
+  /// multipliers as well.
   static Reg broadcast(const std::byte* a) {
-    return _mm256_broadcast_ss(reinterpret_cast<const float*>(a));
+    std::int32_t bits = 0;
+    std::memcpy(&bits, a, sizeof(bits));
+    return _mm256_castsi256_ps(_mm256_set1_epi32(bits));
   }
   static Reg multiply_add(Reg c, Reg w, Reg a) { return _mm256_fmadd_ps(a, w, c); }
 };
