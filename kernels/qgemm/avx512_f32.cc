@@ -1,7 +1,7 @@
 // fp32 FMA products with AVX-512 for operands in fp32, bf16 and fp16.
 //
 // Idea: W lies in panels of 32 columns, in its own type; the 12 × 32 register tile widens 16-bit
-// panels as it loads them. x is widened while it is packed.
+// panels as it loads them. 16-bit x is widened while it is packed, fp32 x read where it lies.
 // Bottleneck: FMA units at large M; reading W at M ≤ 8.
 // Layout: W [panel][K][32] of its type, x strips [⌈K/16⌉][≤ 12][16] fp32.
 #include <cstdint>
@@ -32,8 +32,9 @@ void pack_x(const Tensor& x, std::int64_t K, TileGemm& gemm, ThreadPool& pool) {
     const auto [begin, end] = share_of(gemm.strips(), thread, threads);
     for (std::int64_t s = begin; s < end; ++s) {
       const TileGemm::Strip strip = gemm.strip(s);
-      for (int i = 0; i < strip.rows; ++i) {
-        widen_row(x, strip.row + i, K, strip.rows, gemm.strip_data(s) + i * kChunkStride);
+      std::byte* out = gemm.strip_data(s);
+      for (int i = 0; i < strip.rows; ++i, out += kChunkStride) {
+        widen_row(x, strip.row + i, K, strip.rows, out);
       }
     }
   });
@@ -50,7 +51,9 @@ TileSet tile_set(DType dtype) {
 class F32Qgemm : public Prepared {
  public:
   F32Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
-      : p_(p), gemm_(tile_set(p.x_dtype), p.M, p.N, p.K, pool.size()) {
+      : p_(p),
+        gemm_(tile_set(p.x_dtype), p.M, p.N, p.K, pool.size(),
+              p.x_dtype == DType::kF32 ? p.K * 4 : 0) {
     w_ = AlignedBuffer<std::byte>(gemm_.panels() * gemm_.panel_bytes());
     const Tensor& w = in[kQgemmW];
     const auto same = [](auto value) { return value; };
@@ -65,12 +68,13 @@ class F32Qgemm : public Prepared {
   }
 
   void run(const Call& call) override {
-    pack_x(call.in[kQgemmX], p_.K, gemm_, call.pool);
+    const Tensor& x = call.in[kQgemmX];
+    if (!gemm_.in_place()) pack_x(x, p_.K, gemm_, call.pool);
     Epilogue epilogue;
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
     epilogue.activation = p_.activation;
-    gemm_.multiply(w_.data(), epilogue, call.pool);
+    gemm_.multiply(w_.data(), epilogue, call.pool, x.data);
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }

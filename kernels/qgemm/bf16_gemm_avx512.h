@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "harness/variant.h"
+#include "kernels/qgemm/pack_avx512.h"
 #include "kernels/qgemm/pack_panels.h"
-#include "kernels/qgemm/pack_strip.h"
 #include "kernels/qgemm/store_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
 #include "reference/qgemm.h"
@@ -21,7 +21,8 @@ class Bf16Qgemm : public Prepared {
   Bf16Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         steps_((p.K + Kernel::kPerStep - 1) / Kernel::kPerStep),
-        gemm_(Kernel::tile_set(&store_f32_avx512), p.M, p.N, steps_, pool.size()),
+        gemm_(Kernel::tile_set(&store_f32_avx512), p.M, p.N, steps_, pool.size(),
+              p.K % Kernel::kPerStep == 0 ? p.K * 2 : 0),
         w_(gemm_.panels() * gemm_.panel_bytes()) {
     const auto same = [](std::uint16_t value) { return value; };
     pack_panels(in[kQgemmW].as<std::uint16_t>(), p.N, p.K, kStoreColumns, 2,
@@ -31,27 +32,33 @@ class Bf16Qgemm : public Prepared {
   }
 
   void run(const Call& call) override {
-    call.pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
-      for (std::int64_t s = begin; s < end; ++s) {
-        const TileGemm::Strip strip = gemm_.strip(s);
-        for (int i = 0; i < strip.rows; ++i) {
-          copy_chunks(call.in[kQgemmX].data + (strip.row + i) * p_.K * 2, p_.K * 2,
-                      strip.rows * Kernel::kRowStride,
-                      gemm_.strip_data(s) + i * Kernel::kRowStride);
-        }
-      }
-    });
+    const std::byte* x = call.in[kQgemmX].data;
+    if (!gemm_.in_place()) pack(x, call.pool);
     Epilogue epilogue;
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
     epilogue.activation = p_.activation;
-    gemm_.multiply(w_.data(), epilogue, call.pool);
+    gemm_.multiply(w_.data(), epilogue, call.pool, x);
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }
 
  private:
+  void pack(const std::byte* x, ThreadPool& pool) {
+    const std::int64_t row_bytes = p_.K * 2;
+    pool.run([&](int thread, int threads) {
+      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
+      for (std::int64_t s = begin; s < end; ++s) {
+        const TileGemm::Strip strip = gemm_.strip(s);
+        std::byte* out = gemm_.strip_data(s);
+        for (int i = 0; i < strip.rows; ++i, out += Kernel::kRowStride) {
+          copy_chunks_avx512(x + (strip.row + i) * row_bytes, row_bytes,
+                             strip.rows * Kernel::kRowStride, out);
+        }
+      }
+    });
+  }
+
   QgemmProblem p_;
   std::int64_t steps_;
   TileGemm gemm_;

@@ -24,78 +24,181 @@
 
 namespace pareto {
 
+/// Vectors of 16 columns: two are a whole panel.
+struct WideColumns {
+  static constexpr int kLanes = 16;
+  using Float = __m512;
+  using Int = __m512i;
+  static Float zero() { return _mm512_setzero_ps(); }
+  static Int zero_int() { return _mm512_setzero_si512(); }
+  static Float load(const void* p) { return _mm512_load_ps(p); }
+  static Int load_int(const void* p) { return _mm512_load_si512(p); }
+  static Float load_f16(const void* p) {
+    return _mm512_cvtph_ps(_mm256_load_si256(static_cast<const __m256i*>(p)));
+  }
+  static Float load_bf16(const void* p) {
+    return from_bf16_avx512(_mm256_load_si256(static_cast<const __m256i*>(p)));
+  }
+  static Float load_any(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(void* p, Float r) { _mm512_store_ps(p, r); }
+  static void store(void* p, Int r) { _mm512_store_si512(p, r); }
+  static void store_any(float* p, Float r) { _mm512_storeu_ps(p, r); }
+  static void store_some(float* p, __mmask16 lanes, Float r) { _mm512_mask_storeu_ps(p, lanes, r); }
+  static Float broadcast(float x) { return _mm512_set1_ps(x); }
+  static Int broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
+  static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
+  static Float multiply(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float multiply_add(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static Float convert(Int a) { return _mm512_cvtepi32_ps(a); }
+  /// NaN stays NaN.
+  static Float relu(Float a) { return _mm512_max_ps(_mm512_setzero_ps(), a); }
+};
+
+/// Vectors of 8 columns, for the left quarter of a panel.
+struct NarrowColumns {
+  static constexpr int kLanes = 8;
+  using Float = __m256;
+  using Int = __m256i;
+  static Float zero() { return _mm256_setzero_ps(); }
+  static Int zero_int() { return _mm256_setzero_si256(); }
+  static Float load(const void* p) { return _mm256_load_ps(static_cast<const float*>(p)); }
+  static Int load_int(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
+  static Float load_f16(const void* p) {
+    return _mm256_cvtph_ps(_mm_load_si128(static_cast<const __m128i*>(p)));
+  }
+  static Float load_bf16(const void* p) {
+    const __m128i halves = _mm_load_si128(static_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+  static Float load_any(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(void* p, Float r) { _mm256_store_ps(static_cast<float*>(p), r); }
+  static void store(void* p, Int r) { _mm256_store_si256(static_cast<__m256i*>(p), r); }
+  static void store_any(float* p, Float r) { _mm256_storeu_ps(p, r); }
+  static void store_some(float* p, __mmask16 lanes, Float r) {
+    _mm256_mask_storeu_ps(p, static_cast<__mmask8>(lanes), r);
+  }
+  static Float broadcast(float x) { return _mm256_set1_ps(x); }
+  static Int broadcast(std::int32_t x) { return _mm256_set1_epi32(x); }
+  static Float add(Float a, Float b) { return _mm256_add_ps(a, b); }
+  static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
+  static Float multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
+  static Float multiply_add(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+  static Float convert(Int a) { return _mm256_cvtepi32_ps(a); }
+  static Float relu(Float a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
+};
+
 /// Panels of fp32, sums as they are.
-struct DenseF32 : DwordF32 {
+template <typename Columns>
+struct DenseF32 {
+  using Vector = Columns;
+  using Reg = typename Columns::Float;
   static constexpr int kStepBytes = 128;
-  static Reg load_w(const std::byte* w, int half) { return load(w + half * 64); }
-  static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+  static Reg zero() { return Columns::zero(); }
+  static Reg load(const std::byte* c) { return Columns::load(c); }
+  static Reg load_w(const std::byte* w, int vector) {
+    return Columns::load(w + vector * Columns::kLanes * 4);
+  }
+  static Reg broadcast(const std::byte* a) { return broadcast_dword<Reg>(a); }
+  static Reg multiply_add(Reg c, Reg w, Reg a) { return Columns::multiply_add(a, w, c); }
   struct Finish {
     Finish(const Epilogue& e, std::int64_t column)
-        : bias(e.bias == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(e.bias + column)) {}
-    [[nodiscard]] __m512 operator()(const Epilogue& /*e*/, std::int64_t /*row*/, Reg sum) const {
-      return _mm512_add_ps(sum, bias);
+        : bias(e.bias == nullptr ? Columns::zero() : Columns::load_any(e.bias + column)) {}
+    [[nodiscard]] Reg operator()(const Epilogue& /*e*/, std::int64_t /*row*/, Reg sum) const {
+      return Columns::add(sum, bias);
     }
-    __m512 bias;
+    Reg bias;
   };
 };
 
 /// Panels of fp16, widened on loading.
-struct DenseF16 : DenseF32 {
+template <typename Columns>
+struct DenseF16 : DenseF32<Columns> {
   static constexpr int kStepBytes = 64;
-  static Reg load_w(const std::byte* w, int half) {
-    return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(w) + half));
+  static typename Columns::Float load_w(const std::byte* w, int vector) {
+    return Columns::load_f16(w + vector * Columns::kLanes * 2);
   }
 };
 
 /// Panels of bf16, widened on loading.
-struct DenseBf16Wide : DenseF32 {
+template <typename Columns>
+struct DenseBf16Wide : DenseF32<Columns> {
   static constexpr int kStepBytes = 64;
-  static Reg load_w(const std::byte* w, int half) {
-    return from_bf16_avx512(_mm256_load_si256(reinterpret_cast<const __m256i*>(w) + half));
+  static typename Columns::Float load_w(const std::byte* w, int vector) {
+    return Columns::load_bf16(w + vector * Columns::kLanes * 2);
   }
 };
 
 /// Panels of pairs of bf16.
-struct DenseBf16 : DenseF32 {
-  static Reg multiply_add(Reg c, Reg w, Reg a) { return DwordBf16::multiply_add(c, w, a); }
+template <typename Columns>
+struct DenseBf16 : DenseF32<Columns> {
+  using Reg = typename Columns::Float;
+  static Reg multiply_add(Reg c, Reg w, Reg a) { return dot_bf16(c, w, a); }
 };
 
 /// Panels of four codes + 128 per dword; scales and what the sums begin with join at the end.
-struct DenseVnni : DwordVnni {
+template <typename Columns>
+struct DenseVnni {
+  using Vector = Columns;
+  using Reg = typename Columns::Int;
   static constexpr int kStepBytes = 128;
-  static Reg load_w(const std::byte* w, int half) { return load(w + half * 64); }
-  static Reg add(Reg a, Reg b) { return _mm512_add_epi32(a, b); }
+  static Reg zero() { return Columns::zero_int(); }
+  static Reg load(const std::byte* c) { return Columns::load_int(c); }
+  static Reg load_w(const std::byte* w, int vector) {
+    return Columns::load_int(w + vector * Columns::kLanes * 4);
+  }
+  static Reg broadcast(const std::byte* a) { return broadcast_dword<Reg>(a); }
+  static Reg multiply_add(Reg c, Reg w, Reg a) { return dot_u8_s8(c, w, a); }
   struct Finish {
     Finish(const Epilogue& e, std::int64_t column)
-        : bias(e.bias == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(e.bias + column)),
-          scale(_mm512_loadu_ps(e.column_scale + column)) {}
-    [[nodiscard]] __m512 operator()(const Epilogue& e, std::int64_t row, Reg sum) const {
-      const __m512i exact = _mm512_add_epi32(sum, _mm512_set1_epi32(e.row_start[row]));
-      return _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(exact), scale),
-                             _mm512_set1_ps(e.row_scale[row]), bias);
+        : bias(e.bias == nullptr ? Columns::zero() : Columns::load_any(e.bias + column)),
+          scale(Columns::load_any(e.column_scale + column)) {}
+    [[nodiscard]] typename Columns::Float operator()(const Epilogue& e, std::int64_t row,
+                                                     Reg sum) const {
+      const Reg exact = Columns::add(sum, Columns::broadcast(e.row_start[row]));
+      return Columns::multiply_add(Columns::multiply(Columns::convert(exact), scale),
+                                   Columns::broadcast(e.row_scale[row]), bias);
     }
-    __m512 bias;
-    __m512 scale;
+    typename Columns::Float bias;
+    typename Columns::Float scale;
   };
 };
 
-/// The sums of one tile; one half of 16 columns where N leaves the last panel no more.
-template <typename Dense, int kRows, int kHalves>
-using DenseSums = typename Dense::Reg[kRows][kHalves];
+/// The sums of one tile.
+template <typename Dense, int kRows, int kVectors>
+using DenseSums = typename Dense::Reg[kRows][kVectors];
+
+/// Where the rows of a strip stand: every third one's pointer, so that few registers and no
+/// arithmetic reach all of them.
+template <int kRows>
+struct RowPointers {
+  explicit RowPointers(const TileBlock& block) : stride(block.a_row_bytes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kThirds; ++i) third[i] = block.a + 3 * i * stride;
+  }
+  [[nodiscard]] const std::byte* row(int i) const { return third[i / 3] + i % 3 * stride; }
+  void advance(std::int64_t bytes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kThirds; ++i) third[i] += bytes;
+  }
+  static constexpr int kThirds = (kRows + 2) / 3;
+  const std::byte* third[kThirds];
+  std::int64_t stride;
+};
 
 /// One step of K.
-template <typename Dense, int kRows, int kHalves>
-[[gnu::always_inline]] inline void dense_step(const std::byte* a, const std::byte* w,
-                                              DenseSums<Dense, kRows, kHalves>& sum) {
-  typename Dense::Reg columns[kHalves];
+template <typename Dense, int kRows, int kVectors>
+[[gnu::always_inline]] inline void dense_step(const RowPointers<kRows>& a, const std::byte* w,
+                                              DenseSums<Dense, kRows, kVectors>& sum) {
+  typename Dense::Reg columns[kVectors];
 #pragma GCC unroll 2
-  for (int half = 0; half < kHalves; ++half) columns[half] = Dense::load_w(w, half);
+  for (int v = 0; v < kVectors; ++v) columns[v] = Dense::load_w(w, v);
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
-    const typename Dense::Reg x = Dense::broadcast(a + i * kChunkStride);
+    const typename Dense::Reg x = Dense::broadcast(a.row(i));
 #pragma GCC unroll 2
-    for (int half = 0; half < kHalves; ++half) {
-      sum[i][half] = Dense::multiply_add(sum[i][half], columns[half], x);
+    for (int v = 0; v < kVectors; ++v) {
+      sum[i][v] = Dense::multiply_add(sum[i][v], columns[v], x);
     }
   }
 }
@@ -109,18 +212,18 @@ template <int kLines>
 }
 
 /// sum += strip · panel. `kChains` consecutive steps have sums of their own, added at the end.
-template <typename Dense, int kRows, int kHalves, int kLines, int kChains>
+template <typename Dense, int kRows, int kVectors, int kLines, int kChains>
 [[gnu::always_inline]] inline void dense_steps(const TileBlock& block,
-                                               DenseSums<Dense, kRows, kHalves>& sum) {
-  const std::byte* a = block.a;
+                                               DenseSums<Dense, kRows, kVectors>& sum) {
+  RowPointers<kRows> a(block);
   const std::byte* w = block.w;
-  DenseSums<Dense, kRows, kHalves> other[kChains];  // [0] is not used
+  DenseSums<Dense, kRows, kVectors> other[kChains];  // [0] is not used
 #pragma GCC unroll 4
   for (int chain = 1; chain < kChains; ++chain) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-      for (int half = 0; half < kHalves; ++half) other[chain][i][half] = Dense::zero();
+      for (int v = 0; v < kVectors; ++v) other[chain][i][v] = Dense::zero();
     }
   }
   std::int64_t steps = block.steps;
@@ -129,94 +232,111 @@ template <typename Dense, int kRows, int kHalves, int kLines, int kChains>
 #pragma GCC unroll 4
       for (int chain = 0; chain < kChains; ++chain) {
         fetch_to_l2<kLines>(w, block.ahead_bytes);
-        dense_step<Dense, kRows, kHalves>(a, w, chain == 0 ? sum : other[chain]);
-        a += 4;
+        dense_step<Dense, kRows, kVectors>(a, w, chain == 0 ? sum : other[chain]);
+        a.advance(4);
         w += Dense::kStepBytes;
       }
     }
-    a += kRows * kChunkStride - kChunkBytes;
+    a.advance(block.a_chunk_bytes - kChunkBytes);
   }
-  for (; steps > 0; --steps, a += 4, w += Dense::kStepBytes) {
-    dense_step<Dense, kRows, kHalves>(a, w, sum);
+  for (; steps > 0; --steps, a.advance(4), w += Dense::kStepBytes) {
+    dense_step<Dense, kRows, kVectors>(a, w, sum);
   }
 #pragma GCC unroll 4
   for (int chain = 1; chain < kChains; ++chain) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-      for (int half = 0; half < kHalves; ++half) {
-        sum[i][half] = Dense::add(sum[i][half], other[chain][i][half]);
+      for (int v = 0; v < kVectors; ++v) {
+        sum[i][v] = Dense::Vector::add(sum[i][v], other[chain][i][v]);
       }
     }
   }
 }
 
-/// Rows of y from complete sums.
-template <typename Dense, int kRows>
+/// Rows of y from complete sums: of a whole panel, or of the columns that exist.
+template <typename Dense, int kRows, int kVectors, bool kRelu>
 [[gnu::always_inline]] inline void dense_finish(const Epilogue& e, const TileRect& rect,
-                                                const DenseSums<Dense, kRows, 2>& sum) {
-  const typename Dense::Finish left(e, rect.column);
-  const typename Dense::Finish right(e, rect.column + 16);
+                                                const DenseSums<Dense, kRows, kVectors>& sum) {
+  using Vector = typename Dense::Vector;
+  constexpr int kLast = kVectors - 1;
+  constexpr bool kWholePanel = kVectors * Vector::kLanes == kTileColumns;
+  const typename Dense::Finish finish[2] = {{e, rect.column},
+                                            {e, rect.column + kLast * Vector::kLanes}};
+  const __mmask16 lanes = first_lanes(rect.columns);
   const std::int64_t N = e.y.shape[1];
   float* y = e.y.template as<float>() + rect.row * N + rect.column;
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i, y += N) {
-    _mm512_storeu_ps(y, left(e, rect.row + i, sum[i][0]));
-    _mm512_storeu_ps(y + 16, right(e, rect.row + i, sum[i][1]));
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      typename Vector::Float value = finish[v](e, rect.row + i, sum[i][v]);
+      if constexpr (kRelu) value = Vector::relu(value);
+      if constexpr (kWholePanel) {
+        Vector::store_any(y + v * Vector::kLanes, value);
+      } else {
+        Vector::store_some(y, lanes, value);
+      }
+    }
   }
 }
 
-/// A tile of one half leaves its sums in c.
-template <typename Dense, int kRows, int kHalves, int kLines>
+template <typename Dense, int kRows, int kVectors, int kLines>
 void dense_tile_avx512(const TileBlock& block) {
   constexpr int kChains = kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1;
+  constexpr int kBytes = sizeof(typename Dense::Reg);
   auto* c = static_cast<std::byte*>(block.c);
-  DenseSums<Dense, kRows, kHalves> sum;
+  DenseSums<Dense, kRows, kVectors> sum;
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int half = 0; half < kHalves; ++half) {
-      sum[i][half] = block.accumulate ? Dense::load(c + i * 128 + half * 64) : Dense::zero();
+    for (int v = 0; v < kVectors; ++v) {
+      sum[i][v] = block.accumulate ? Dense::load(c + i * 128 + v * kBytes) : Dense::zero();
     }
   }
-  dense_steps<Dense, kRows, kHalves, kLines, kChains>(block, sum);
-  if constexpr (kHalves == 2) {
-    if (block.epilogue != nullptr) {
-      dense_finish<Dense, kRows>(*block.epilogue, block.rect, sum);
-      return;
+  dense_steps<Dense, kRows, kVectors, kLines, kChains>(block, sum);
+  if (block.epilogue != nullptr) {
+    if (block.epilogue->activation == Activation::kRelu) {
+      dense_finish<Dense, kRows, kVectors, true>(*block.epilogue, block.rect, sum);
+    } else {
+      dense_finish<Dense, kRows, kVectors, false>(*block.epilogue, block.rect, sum);
     }
+    return;
   }
 #pragma GCC unroll 12
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int half = 0; half < kHalves; ++half) {
-      Dense::store(c + i * 128 + half * 64, sum[i][half]);
+    for (int v = 0; v < kVectors; ++v) {
+      Dense::Vector::store(c + i * 128 + v * kBytes, sum[i][v]);
     }
   }
 }
 
-template <typename Dense, int kHalves, int kLines, int... kRowsLessOne>
+template <typename Dense, int kVectors, int kLines, int... kRowsLessOne>
 const FusedTileFunction* dense_tiles(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
   static constexpr FusedTileFunction kTiles[] = {
-      nullptr, &dense_tile_avx512<Dense, kRowsLessOne + 1, kHalves, kLines>...};
+      nullptr, &dense_tile_avx512<Dense, kRowsLessOne + 1, kVectors, kLines>...};
   return kTiles;
 }
 
 /// The tile set of one kind of panel. `store` finishes what the tiles do not.
-template <typename Dense>
+template <template <typename Columns> typename Dense>
 TileSet dense_tile_set(StoreFunction store) {
+  using Whole = Dense<WideColumns>;
+  using Narrow = Dense<NarrowColumns>;
   constexpr auto kRows = std::make_integer_sequence<int, kTileRows>{};
   TileSet set;
   set.max_rows = kTileRows;
   set.columns = kTileColumns;
   set.a_step_bytes = kChunkStride;
-  set.w_step_bytes = Dense::kStepBytes;
+  set.w_step_bytes = Whole::kStepBytes;
   set.strip_steps = kChunkDwords;
-  set.fused = {dense_tiles<Dense, 2, 0>(kRows), dense_tiles<Dense, 2, 1>(kRows),
-               dense_tiles<Dense, 2, 2>(kRows)};
-  set.narrow = dense_tiles<Dense, 1, 0>(kRows);
+  set.row_step_bytes = 4;
+  set.fused = {dense_tiles<Whole, 2, 0>(kRows), dense_tiles<Whole, 2, 1>(kRows),
+               dense_tiles<Whole, 2, 2>(kRows)};
+  set.narrow = {dense_tiles<Narrow, 1, 0>(kRows), dense_tiles<Whole, 1, 0>(kRows)};
   // 1024 steps: one block of K for 4096 int8 (0.993 of the ceiling with W in L2; 512: 0.990).
-  set.panel_block_bytes = 1024 * std::int64_t{Dense::kStepBytes};
+  set.panel_block_bytes = 1024 * std::int64_t{Whole::kStepBytes};
   set.store = store;
   return set;
 }

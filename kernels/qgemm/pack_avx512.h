@@ -1,4 +1,5 @@
-// Packing rows of x into the strips of tile_avx512.h, with AVX-512: 16 × 16 transposes of dwords.
+// Packing rows of x into strips with AVX-512: by 16 × 16 transposes of dwords for tile_avx512.h, as
+// chunks of 64 bytes for dense_tile_avx512.h.
 #pragma once
 
 #include <immintrin.h>
@@ -13,6 +14,18 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 
 namespace pareto {
+
+/// Chunks of one row, `stride` bytes apart, from `bytes` bytes of x (not read beyond); the rest of
+/// the last one is left alone.
+inline void copy_chunks_avx512(const std::byte* x, std::int64_t bytes, std::int64_t stride,
+                               std::byte* row) {
+  std::int64_t begin = 0;
+  for (; begin + 64 <= bytes; begin += 64, row += stride) {
+    _mm512_storeu_si512(row, _mm512_loadu_si512(x + begin));
+  }
+  const __mmask64 rest = (1ULL << (bytes - begin)) - 1ULL;
+  if (rest != 0) _mm512_mask_storeu_epi8(row, rest, _mm512_maskz_loadu_epi8(rest, x + begin));
+}
 
 /// r[i] lane j becomes r[j] lane i.
 inline void transpose_dwords_avx512(__m512i r[16]) {

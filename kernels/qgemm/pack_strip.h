@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace pareto {
 
@@ -14,17 +13,6 @@ namespace pareto {
 inline constexpr int kChunkDwords = 16;
 inline constexpr int kChunkBytes = 64;
 inline constexpr int kChunkStride = kChunkBytes + 8;
-
-/// Chunks of one row, `stride` bytes apart, from `bytes` bytes of x (not read beyond); the rest of
-/// the last one is left alone.
-inline void copy_chunks(const std::byte* x, std::int64_t bytes, std::int64_t stride,
-                        std::byte* row) {
-  std::int64_t begin = 0;
-  for (; begin + kChunkBytes <= bytes; begin += kChunkBytes, row += stride) {
-    std::memcpy(row, x + begin, kChunkBytes);
-  }
-  std::memcpy(row, x + begin, static_cast<std::size_t>(bytes - begin));
-}
 
 /// strip[K][rows] from rows of `stride` elements; `strip` continues for `steps` ≥ K with zeros.
 template <typename Element>

@@ -29,31 +29,48 @@ constexpr TileGemm::Ahead kAheadOfManyRows{2, 16 << 10};
 
 // What a fused tile finishes itself.
 bool is_plain(const Epilogue& e) {
-  return e.y.dtype == DType::kF32 && e.activation == Activation::kNone && e.acc == nullptr &&
-         e.row_zero == nullptr;
+  return e.y.dtype == DType::kF32 &&
+         (e.activation == Activation::kNone || e.activation == Activation::kRelu) &&
+         e.acc == nullptr && e.row_zero == nullptr;
 }
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// Whether many of `rows` rows meet in one set of L1 (8 ways of 4 KiB), as at multiples of 4 KiB:
+// they would drive one another out. Half of the ways are left to W.
+bool rows_collide(std::int64_t row_bytes, int rows) {
+  std::array<int, 64> lines{};
+  for (int i = 0; i < rows; ++i) {
+    if (++lines[static_cast<std::size_t>(i * row_bytes / 64 % 64)] > 4) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 TileGemm::TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps,
-                   int threads)
+                   int threads, std::int64_t x_row_bytes)
     : set_(set), M_(M), N_(N), steps_(steps) {
+  if (set.row_step_bytes > 0 && !rows_collide(x_row_bytes, set.max_rows)) {
+    x_row_bytes_ = x_row_bytes;
+  }
   strip_chunks_ = ceil_div(steps, set.strip_steps);
   strips_ = ceil_div(M, set.max_rows);
+  if (strips_ > 0) {
+    strip_rows_ = M / strips_;
+    larger_strips_ = M % strips_;
+  }
   panels_ = ceil_div(N, set.columns);
   stays_cached_ = panels_ * panel_bytes() <= 4 * l2_bytes();
   choose_grid(threads);
   choose_blocks();
-  a_ = AlignedBuffer<std::byte>(M * strip_chunks_ * set.a_step_bytes);
+  if (!in_place()) a_ = AlignedBuffer<std::byte>(M * strip_chunks_ * set.a_step_bytes);
   scratch_ = AlignedBuffer<std::byte>(threads * scratch_bytes());
 }
 
 TileGemm::Strip TileGemm::strip(std::int64_t s) const {
-  const std::int64_t base = M_ / strips_;
-  const std::int64_t larger = M_ % strips_;  // the first strips have one row more
-  return {s * base + std::min(s, larger), static_cast<int>(base + (s < larger ? 1 : 0))};
+  return {s * strip_rows_ + std::min(s, larger_strips_),
+          static_cast<int>(strip_rows_ + (s < larger_strips_ ? 1 : 0))};
 }
 
 std::byte* TileGemm::strip_data(std::int64_t s) {
@@ -131,8 +148,10 @@ TileGemm::Ahead TileGemm::fetch_of(Range strips, std::int64_t strip, int rows) c
   return {1, ceil_div(kAheadOfManyRows.bytes, block) * block + 64 * strip};
 }
 
-void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool) {
+void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
+                        const std::byte* x) {
   if (M_ == 0 || N_ == 0) return;
+  x_ = x;
   pool.run([&](int thread, int /*threads*/) {
     if (thread >= grid_rows_ * grid_columns_) return;
     const auto [s0, s1] = share_of(strips_, thread / grid_columns_, grid_rows_);
@@ -179,6 +198,24 @@ const std::byte* TileGemm::strip_block(const Strip& strip, std::int64_t step) co
          (strip.row * strip_chunks_ + strip.rows * (step / set_.strip_steps)) * set_.a_step_bytes;
 }
 
+TileBlock TileGemm::tile_block(const Strip& strip, Range steps) const {
+  TileBlock block;
+  if (in_place()) {
+    block.a = x_ + strip.row * x_row_bytes_ + steps.begin * set_.row_step_bytes;
+    block.a_row_bytes = x_row_bytes_;
+    block.a_chunk_bytes = set_.strip_steps * set_.row_step_bytes;
+  } else {
+    block.a = strip_block(strip, steps.begin);
+    block.a_row_bytes = set_.a_step_bytes;
+    block.a_chunk_bytes = strip.rows * set_.a_step_bytes;
+  }
+  block.steps = steps.end - steps.begin;
+  block.accumulate = steps.begin > 0;
+  block.rect.row = strip.row;
+  block.rect.rows = strip.rows;
+  return block;
+}
+
 // One block of K for all strips and panels given; the last one finishes the tiles.
 void TileGemm::sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
                      Range strips, Range panels, Range steps, std::byte* tiles) const {
@@ -214,14 +251,8 @@ void TileGemm::sweep_fused(const std::byte* w, std::int64_t w_stride, const Epil
   for (std::int64_t s = strips.begin; s < strips.end; ++s) {
     const Strip strip = this->strip(s);
     const Ahead ahead = fetch_of(strips, s - strips.begin, strip.rows);
-    const FusedTileFunction tile = set_.fused[ahead.lines][strip.rows];
-    TileBlock block;
-    block.a = strip_block(strip, steps.begin);
-    block.steps = steps.end - steps.begin;
-    block.accumulate = steps.begin > 0;
+    TileBlock block = tile_block(strip, steps);
     block.ahead_bytes = ahead.bytes;
-    block.rect.row = strip.row;
-    block.rect.rows = strip.rows;
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t index = (s - strips.begin) * block_panels_ + (p - panels.begin);
       block.w = w + (p - panels.begin) * w_stride;
@@ -229,11 +260,12 @@ void TileGemm::sweep_fused(const std::byte* w, std::int64_t w_stride, const Epil
       block.rect.column = p * set_.columns;
       block.rect.columns =
           static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - block.rect.column));
-      const bool whole = plain && block.rect.columns == set_.columns;
-      block.epilogue = whole ? &epilogue : nullptr;
-      const bool narrow = set_.narrow != nullptr && 2 * block.rect.columns <= set_.columns;
-      (narrow ? set_.narrow[strip.rows] : tile)(block);
-      if (last && !whole) set_.store(epilogue, block.rect, block.c);
+      const int quarters = (4 * block.rect.columns + set_.columns - 1) / set_.columns;
+      // Narrow tiles leave out columns that do not exist, whole ones do not.
+      const bool finishes = plain && (quarters <= 2 || block.rect.columns == set_.columns);
+      block.epilogue = finishes ? &epilogue : nullptr;
+      (quarters <= 2 ? set_.narrow[quarters - 1] : set_.fused[ahead.lines])[strip.rows](block);
+      if (last && !finishes) set_.store(epilogue, block.rect, block.c);
     }
   }
 }

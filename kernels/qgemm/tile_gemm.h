@@ -51,9 +51,11 @@ struct TileRect {
 using StoreFunction = void (*)(const Epilogue& epilogue, const TileRect& rect, const void* c);
 
 /// One call of a fused tile: as TileFunction, but that a tile which is complete and has a plain
-/// epilogue leaves its registers for y instead of c.
+/// epilogue leaves its registers for y instead of c, and that rows may be any distance apart.
 struct TileBlock {
   const std::byte* a = nullptr;
+  std::int64_t a_row_bytes = 0;    ///< from row to row
+  std::int64_t a_chunk_bytes = 0;  ///< of one row, from strip_steps steps to the next
   const std::byte* w = nullptr;
   std::int64_t steps = 0;
   void* c = nullptr;
@@ -80,9 +82,10 @@ struct TileSet {
   std::int64_t steps_per_packed = 1;   ///< tile steps that a compressed step expands to
   /// Instead of `tile` and `streaming`: [lines of W fetched ahead per step, 0…2][rows].
   std::array<const FusedTileFunction*, 3> fused{};
-  /// With them, for a last panel of at most columns / 2: the left half of c alone; null: whole
-  /// tiles.
-  const FusedTileFunction* narrow = nullptr;
+  /// With them, for a last panel of at most columns / 4 and columns / 2: no more of c than that.
+  std::array<const FusedTileFunction*, 2> narrow{};
+  /// Bytes of one row in one step where fused tiles can read x itself; 0: strips alone.
+  std::int64_t row_step_bytes = 0;
   /// Bytes of one panel in one block of K at large M.
   std::int64_t panel_block_bytes = 64 << 10;
 };
@@ -101,8 +104,13 @@ class TileGemm {
     std::int64_t bytes = 0;
   };
 
-  /// `steps` of K (a multiple of set.steps_per_packed). Allocates the workspace.
-  TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps, int threads);
+  /// `steps` of K (a multiple of set.steps_per_packed). Allocates the workspace. `x_row_bytes`:
+  /// from row to row of an x whose rows hold all their steps as a strip would; 0: there is none.
+  TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps, int threads,
+           std::int64_t x_row_bytes = 0);
+
+  /// x is read where it lies: no strips.
+  [[nodiscard]] bool in_place() const { return x_row_bytes_ > 0; }
 
   [[nodiscard]] std::int64_t strips() const { return strips_; }
   [[nodiscard]] Strip strip(std::int64_t s) const;
@@ -113,8 +121,9 @@ class TileGemm {
   /// Bytes of one panel as stored.
   [[nodiscard]] std::int64_t panel_bytes() const;
 
-  /// All of y. `w` holds panels() panels.
-  void multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool);
+  /// All of y. `w` holds panels() panels; `x` is read if in_place().
+  void multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
+                const std::byte* x = nullptr);
 
  private:
   struct Range {
@@ -131,6 +140,7 @@ class TileGemm {
                    Range strips, Range panels, Range steps, std::byte* tiles) const;
   [[nodiscard]] Ahead fetch_of(Range strips, std::int64_t strip, int rows) const;
   [[nodiscard]] const std::byte* strip_block(const Strip& strip, std::int64_t step) const;
+  [[nodiscard]] TileBlock tile_block(const Strip& strip, Range steps) const;
   [[nodiscard]] std::int64_t tile_bytes() const;
   [[nodiscard]] std::int64_t scratch_bytes() const;
 
@@ -140,6 +150,8 @@ class TileGemm {
   std::int64_t steps_;
   std::int64_t strip_chunks_ = 0;  ///< ⌈steps/strip_steps⌉
   std::int64_t strips_ = 0;
+  std::int64_t strip_rows_ = 0;     ///< of each strip but the first ones
+  std::int64_t larger_strips_ = 0;  ///< so many, with one row more
   std::int64_t panels_ = 0;
   std::int64_t block_steps_ = 1;
   std::int64_t block_panels_ = 1;
@@ -147,6 +159,8 @@ class TileGemm {
   bool stays_cached_ = false;  ///< W is small enough to be found in a cache
   int grid_rows_ = 1;          ///< threads along M
   int grid_columns_ = 1;       ///< threads along N
+  std::int64_t x_row_bytes_ = 0;
+  const std::byte* x_ = nullptr;  ///< during `multiply`
   AlignedBuffer<std::byte> a_;
   AlignedBuffer<std::byte> scratch_;
 };

@@ -171,6 +171,26 @@ TEST(QgemmVariants, MultiplyIntegersBitForBit) {
   }
 }
 
+// Last panels of every width class, finished in registers or not, over rows of x that are read
+// where they lie (K = 100), that would meet in one set of a cache (K = 2048) or end within a dword
+// (51).
+TEST(QgemmVariants, NarrowPanelsAgree) {
+  for (const char* scheme : {"fp32", "bf16", "fp16", "w8a8"}) {
+    for (const char* activation : {"none", "relu", "silu"}) {
+      for (const std::int64_t K : {51, 100, 2048}) {
+        for (const std::int64_t N : {8, 9, 48, 50}) {
+          Problem problem(find_op("qgemm"));
+          problem.set("M", std::int64_t{26}).set("N", N).set("K", K);
+          problem.set_text("scheme", scheme);
+          problem.set_text("activation", activation);
+          problem.set_text("bias", "present");
+          EXPECT_GE(expect_agreement_on(problem, {"normal"}), 1);
+        }
+      }
+    }
+  }
+}
+
 // K = 1 and w = 1 make y = f(x): a dense sweep of every activation function in use.
 TEST(QgemmVariants, ActivationsKeepTheirDeclaredError) {
   for (const std::string& activation : activation_words()) {
