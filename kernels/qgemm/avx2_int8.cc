@@ -1,9 +1,12 @@
 // int8 products with AVX2, one scale per row of x and of W: the w8a8 family and integer operands.
 //
-// Idea: x is widened to s16 while it is packed, W stays s8 and is widened on loading; vpmaddwd sums
-// pairs exactly into int32. (vpmaddubsw saturates, and the sign trick is wrong for −128.)
-// Bottleneck: vpmaddwd at large M; reading W at M ≤ 4.
-// Layout: W s8 [panel][⌈K/2⌉][32][2], x strips s16 [⌈K/2⌉][≤ 6][2].
+// Idea: x is widened to s16 while it is packed, W stays s8; vpmaddwd sums pairs exactly into int32.
+// (vpmaddubsw saturates, and the sign trick is wrong for −128.) With few rows W is widened on
+// loading; with many, block by block, and half of the multiplications become additions
+// (pair_tile_avx2.h).
+// Bottleneck: vector additions at large M; reading W at M ≤ 4.
+// Layout: W s8 [panel][⌈K/2⌉][32][2], x strips s16 [⌈K/2⌉][≤ 6][2]; with many rows as in
+// pair_tile_avx2.h.
 #include <algorithm>
 #include <cstdint>
 
@@ -11,6 +14,7 @@
 #include "kernels/qgemm/int8_rows.h"
 #include "kernels/qgemm/pack_panels.h"
 #include "kernels/qgemm/pack_strip.h"
+#include "kernels/qgemm/pair_tile_avx2.h"
 #include "kernels/qgemm/quantize_avx2.h"
 #include "kernels/qgemm/store_avx2.h"
 #include "kernels/qgemm/tile_avx2.h"
@@ -21,22 +25,54 @@
 namespace pareto {
 namespace {
 
+// From so many rows on widening W ahead costs less than the multiplications that it saves.
+constexpr std::int64_t kManyRows = 48;
+
+// Panels of pair_tile_avx2.h, and −Σ w0·w1 + w2·w3 of every column, which wraps. `panels` and
+// `starts` are zero beforehand; panels are shared out over the threads.
+void pack_pairs(const QgemmProblem& p, const std::int8_t* w, std::int64_t panel_bytes,
+                std::int8_t* panels, std::int32_t* starts, ThreadPool& pool) {
+  pool.run([&](int thread, int threads) {
+    const auto [begin, end] = share_of(p.N, thread, threads, kAvx2TileColumns);
+    for (std::int64_t n = begin; n < end; ++n) {
+      const std::int64_t column = n % kAvx2TileColumns;
+      std::int8_t* place =
+          panels + n / kAvx2TileColumns * panel_bytes + column / 16 * 64 + column % 16 * 2;
+      std::uint32_t products = 0;
+      for (std::int64_t k = 0; k < p.K; ++k) {
+        const std::int8_t code = w[n * p.K + k];
+        const std::int64_t even = k % 2 == 0 ? 32 : 0;  // behind the odd ones
+        place[k / kPairStepK * kPairStoredBytes + even + k % kPairStepK / 2] = code;
+        if (even == 0) products += static_cast<std::uint32_t>(code * w[n * p.K + k - 1]);
+      }
+      starts[n] = static_cast<std::int32_t>(0U - products);
+    }
+  });
+}
+
 class Int8Qgemm : public Prepared {
  public:
   Int8Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
-        gemm_(step_tile_set_avx2<Avx2StepS16>(&store_s32_avx2), p.M, p.N, (p.K + 1) / 2,
-              pool.size()),
+        pairs_(p.M >= kManyRows),
+        steps_(pairs_ ? (p.K + kPairStepK - 1) / kPairStepK : (p.K + 1) / 2),
+        gemm_(pairs_ ? pair_tile_set_avx2(&store_s32_avx2)
+                     : step_tile_set_avx2<Avx2StepS16>(&store_s32_avx2),
+              p.M, p.N, steps_, pool.size()),
         w_(gemm_.panels() * gemm_.panel_bytes()),
         w_scale_(padded_copy(in[kQgemmWScale].as<float>(), p.N, kAvx2TileColumns)),
         rows_(p.M),
-        padded_K_((p.K + 1) / 2 * 2),
+        padded_K_((p.K + 15) / 16 * 16),
         codes_(pool.size() * kAvx2TileRows * padded_K_),
         amax_(pool.size()) {
     const auto* w = in[kQgemmW].as<std::int8_t>();
-    const auto same = [](std::int8_t code) { return code; };
-    pack_panels(w, p.N, p.K, kAvx2TileColumns, 2, (p.K + 1) / 2, std::int8_t{0}, same, w_.data(),
-                pool);
+    if (pairs_) {
+      column_start_ = AlignedBuffer<std::int32_t>(gemm_.panels() * kAvx2TileColumns);
+      pack_pairs(p, w, gemm_.panel_bytes(), w_.data(), column_start_.data(), pool);
+    } else {
+      const auto same = [](std::int8_t code) { return code; };
+      pack_panels(w, p.N, p.K, kAvx2TileColumns, 2, steps_, std::int8_t{0}, same, w_.data(), pool);
+    }
     if (has_zero()) {
       column_sum_ = AlignedBuffer<std::int32_t>(gemm_.panels() * kAvx2TileColumns);
       sum_rows(w, p.N, p.K, column_sum_.data(), pool);
@@ -56,17 +92,15 @@ class Int8Qgemm : public Prepared {
         for (int i = 0; i < strip.rows; ++i) {
           encode_row(call, strip.row + i, codes + i * padded_K_);
         }
-        // Pairs of codes are the dwords of the tile.
-        pack_strip(reinterpret_cast<const std::uint32_t*>(codes), padded_K_ / 2, strip.rows,
-                   padded_K_ / 2, padded_K_ / 2,
-                   reinterpret_cast<std::uint32_t*>(gemm_.strip_data(s)));
+        pack_codes(codes, strip, s);
       }
     });
     gemm_.multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call), call.pool);
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override {
-    return w_.bytes() + w_scale_.bytes() + bias_.bytes() + column_sum_.bytes();
+    return w_.bytes() + w_scale_.bytes() + bias_.bytes() + column_sum_.bytes() +
+           column_start_.bytes();
   }
 
  private:
@@ -97,10 +131,26 @@ class Int8Qgemm : public Prepared {
     rows_.scale[m] = scale;
   }
 
-  // s16 codes of row m; beyond K they stay 0.
+  // Steps of the tile are two codes, or four.
+  void pack_codes(std::int16_t* codes, const TileGemm::Strip& strip, std::int64_t s) {
+    std::byte* out = gemm_.strip_data(s);
+    if (!pairs_) {
+      pack_strip(reinterpret_cast<const std::uint32_t*>(codes), padded_K_ / 2, strip.rows, steps_,
+                 steps_, reinterpret_cast<std::uint32_t*>(out));
+      return;
+    }
+    for (int i = 0; i < strip.rows; ++i) {
+      rows_.start[strip.row + i] = pair_codes_avx2(codes + i * padded_K_, padded_K_);
+    }
+    pack_strip(reinterpret_cast<const std::uint64_t*>(codes), padded_K_ / 4, strip.rows, steps_,
+               steps_, reinterpret_cast<std::uint64_t*>(out));
+  }
+
+  // s16 codes of row m, and zeros beyond K.
   void encode_row(const Call& call, std::int64_t m, std::int16_t* codes) {
     const Tensor& x = call.in[kQgemmX];
     const std::int64_t begin = m * p_.K;
+    std::fill(codes + p_.K, codes + padded_K_, std::int16_t{0});
     if (p_.x_kind == XKind::kInteger && x.dtype == DType::kU8) {
       std::copy_n(x.as<std::uint8_t>() + begin, p_.K, codes);
     } else if (p_.x_kind == XKind::kInteger) {
@@ -119,6 +169,10 @@ class Int8Qgemm : public Prepared {
     e.row_scale = rows_.scale.data();
     e.column_scale = w_scale_.data();
     e.bias = bias_.data();
+    if (pairs_) {
+      e.row_start = rows_.start.data();
+      e.column_start = column_start_.data();
+    }
     if (has_zero()) {
       e.row_zero = rows_.zero.data();
       e.column_sum = column_sum_.data();
@@ -128,13 +182,16 @@ class Int8Qgemm : public Prepared {
   }
 
   QgemmProblem p_;
+  bool pairs_;          // of pair_tile_avx2.h
+  std::int64_t steps_;  // of the tile
   TileGemm gemm_;
   AlignedBuffer<std::int8_t> w_;
   AlignedBuffer<float> w_scale_;
   AlignedBuffer<float> bias_;
   AlignedBuffer<std::int32_t> column_sum_;
+  AlignedBuffer<std::int32_t> column_start_;
   Int8Rows rows_;
-  std::int64_t padded_K_;              // even
+  std::int64_t padded_K_;              // to whole vectors of codes
   AlignedBuffer<std::int16_t> codes_;  // of one strip per thread, row-major
   AlignedBuffer<float> amax_;          // per thread
   float static_scale_ = 1;
@@ -155,7 +212,7 @@ Arithmetic arithmetic(const Problem& /*problem*/) {
 const Registration registration{{
     .op = "qgemm",
     .name = "avx2_int8",
-    .summary = "6x16 tiles of vpmaddwd on widened codes; exact int32",
+    .summary = "4x16 tiles of vpmaddwd on sums of codes (few rows: 6x16 on codes); exact int32",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
     .limits = {{.key = "scheme", .values = {"w8a8", "w8a8_tensor", "w8a8_static", "w8a8_asym"}}},
     .arithmetic = arithmetic,

@@ -20,6 +20,8 @@ constexpr std::int64_t kL1BlockBytes = 32 << 10;
 constexpr std::int64_t kFewStrips = 4;
 // Accumulators of one block of strips: 512 strips × 6 panels × 1.5 KiB = 4.5 MiB per thread.
 constexpr std::int64_t kMostStrips = 512;
+// Unpacking a panel costs as much as half a strip of small tiles.
+constexpr std::int64_t kLeastStrips = 16;
 
 // Up to 4 rows W passes as fast as it can be read. The hardware prefetcher does most of that, and
 // one line of two 4 KiB ahead disturbs it least; what may still lie in L2 or L3 goes without.
@@ -126,12 +128,17 @@ void TileGemm::choose_blocks() {
   if (strips > kFewStrips) {
     block_panels_ = std::clamp<std::int64_t>(l2_block_bytes() / (block_steps_ * set_.w_step_bytes),
                                              1, std::max<std::int64_t>(panels_, 1));
+    if (set_.small) block_panels_ = 1;
   }
   std::int64_t most_strips = kMostStrips;
   if (block_steps_ < steps_ && set_.unpack == nullptr) {
     // The sums that wait for the next block of K share L2 with W; to read W again costs less
     // (fp32 2048^3 on Zen 4: 0.85 of the ceiling without this). Unpacking again would not.
     most_strips = std::max<std::int64_t>(l2_bytes() / 4 / (block_panels_ * tile_bytes()), 1);
+  }
+  if (set_.small) {
+    const std::int64_t strip_bytes = set_.max_rows * strip_chunks_ * set_.a_step_bytes;
+    most_strips = std::max(l2_bytes() / 2 / std::max<std::int64_t>(strip_bytes, 1), kLeastStrips);
   }
   block_strips_ = std::min(std::max<std::int64_t>(strips, 1), most_strips);
 }

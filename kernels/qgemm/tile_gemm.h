@@ -30,14 +30,15 @@ using UnpackFunction = void (*)(const std::byte* packed, std::int64_t steps, std
 
 /// Where finished tiles go: y = f(scale·acc + bias), rounded to y's type. Unused pointers are null.
 struct Epilogue {
-  Tensor y;                                  ///< [M,N]
-  std::int32_t* acc = nullptr;               ///< [M,N]: the exact integer sums as well
-  const float* row_scale = nullptr;          ///< [M]
-  const float* column_scale = nullptr;       ///< [N, padded to panels]
-  const float* bias = nullptr;               ///< [N, padded to panels]
-  const std::int32_t* row_start = nullptr;   ///< [M]: added to integer sums
-  const std::int32_t* row_zero = nullptr;    ///< [M]: times column_sum, subtracted
-  const std::int32_t* column_sum = nullptr;  ///< [N, padded to panels]
+  Tensor y;                                    ///< [M,N]
+  std::int32_t* acc = nullptr;                 ///< [M,N]: the exact integer sums as well
+  const float* row_scale = nullptr;            ///< [M]
+  const float* column_scale = nullptr;         ///< [N, padded to panels]
+  const float* bias = nullptr;                 ///< [N, padded to panels]
+  const std::int32_t* row_start = nullptr;     ///< [M]: added to integer sums
+  const std::int32_t* column_start = nullptr;  ///< [N, padded to panels]: the same; AVX2 alone
+  const std::int32_t* row_zero = nullptr;      ///< [M]: times column_sum, subtracted
+  const std::int32_t* column_sum = nullptr;    ///< [N, padded to panels]
   Activation activation = Activation::kNone;
 };
 
@@ -88,6 +89,9 @@ struct TileSet {
   std::int64_t row_step_bytes = 0;
   /// Bytes of one panel in one block of K at large M.
   std::int64_t panel_block_bytes = 64 << 10;
+  /// For tiles of few rows and columns, which read both operands fast: blocks of one panel, which
+  /// stay in L1, and of strips that stay in L2 for all panels.
+  bool small = false;
 };
 
 class TileGemm {

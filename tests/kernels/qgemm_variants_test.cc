@@ -158,16 +158,40 @@ INSTANTIATE_TEST_SUITE_P(All, QgemmSchemes, testing::ValuesIn(scheme_names()),
                          [](const auto& name) { return name.param; });
 
 TEST(QgemmVariants, MultiplyIntegersBitForBit) {
+  // Many rows, which avx2_int8 multiplies in another way, with every rest of K over its steps of 4.
+  std::vector<Sizes> all = kSizes;
+  all.insert(all.end(), {{48, 33, 1029}, {49, 16, 514}, {50, 1, 3}, {600, 40, 260}});
   for (const char* operands : {"s8", "u8"}) {
     for (const char* zero : {"none", "present"}) {
       int turn = 0;
-      for (const Sizes& sizes : kSizes) {
+      for (const Sizes& sizes : all) {
         Problem problem = problem_of("w8a8", sizes, turn++);
         problem.set_text("operands", operands);
         problem.set_text("x_zero", zero);
         EXPECT_GE(expect_agreement_on(problem, {"normal"}), 1);
       }
     }
+  }
+}
+
+// Codes at the ends of their range, in runs and alternating, where sums of two of them or of their
+// products are largest; few rows and many.
+TEST(QgemmVariants, ExtremeCodesAreExact) {
+  for (const std::int64_t M : {5, 48}) {
+    Problem problem(find_op("qgemm"));
+    problem.set("M", M).set("N", std::int64_t{40}).set("K", std::int64_t{302});
+    problem.set_text("scheme", "w8a8");
+    problem.set_text("operands", "s8");
+    TensorMap inputs = problem.op().draw(problem, {.distribution = "normal", .seed = 9});
+    for (const char* name : {"x", "w"}) {
+      const std::span<std::int8_t> codes = inputs[name].span<std::int8_t>();
+      for (std::size_t i = 0; i < codes.size(); ++i) {
+        const std::size_t row = i / 302;
+        const bool low = row % 3 == 0 || (row % 3 == 1 && i % 2 == 0);
+        codes[i] = low ? std::int8_t{-128} : std::int8_t{127};
+      }
+    }
+    EXPECT_GE(expect_agreement(problem, {{"ends", problem.op().encode(problem, inputs), {}}}), 1);
   }
 }
 
