@@ -35,7 +35,7 @@ const Registration registration{{
     .name = "avx2_skip_x",
     .summary = "lists the nonzeros of x and reads only their rows of transposed W",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
-    .limits = {{.key = "format", .values = {"skip_x"}}},
+    .limits = {{.key = "format", .values = {"skip_x"}}, {.key = "K", .max = kSkipMostK}},
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "fma_fp32",

@@ -26,6 +26,8 @@ struct SkipEntry {
   std::uint32_t line = 0;  ///< 64-byte lines from the panel's beginning to its row of Wᵀ
 };
 
+/// Beyond, the lines of two panels (64 a column at most) could not be counted in 32 bits.
+inline constexpr std::int64_t kSkipMostK = std::int64_t{1} << 25U;
 /// Columns that are read side by side; as many entries may be read behind the last one of a token.
 inline constexpr int kSkipColumns = 8;
 /// Rows of W come in steps of so many: whole cache lines in every dtype.

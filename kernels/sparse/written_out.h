@@ -10,8 +10,7 @@
 
 namespace pareto {
 
-/// Every format but lowrank to [N][columns] of `dtype`, columns at least K; zeros
-/// elsewhere.
+/// Every format but lowrank to [N][columns] of `dtype`, columns at least K; zeros elsewhere.
 AlignedBuffer<std::byte> written_out(const SparseProblem& problem, std::span<const Tensor> in,
                                      std::int64_t columns);
 
