@@ -56,9 +56,14 @@ endif()
 
 # Rogues register themselves as variants, so they are linked into their own program alone.
 file(GLOB rogue_sources CONFIGURE_DEPENDS tests/rogues_test.cc tests/rogues/*.cc)
+if(PARETO_WITH_CUDA)
+  file(GLOB cuda_rogue_sources CONFIGURE_DEPENDS tests/rogues/*.cu)
+  list(APPEND rogue_sources ${cuda_rogue_sources})
+endif()
 pareto_add_test(rogues ${rogue_sources})
 if(TARGET test_rogues)
-  target_compile_options(test_rogues PRIVATE ${PARETO_KERNEL_OPTIONS})
+  target_compile_options(test_rogues PRIVATE ${PARETO_KERNEL_OPTIONS}
+    $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
 endif()
 # Every check of every variant, one CTest test an op: the whole takes as long as all else together.
 file(GLOB suite_sources CONFIGURE_DEPENDS tests/*.cc)

@@ -110,7 +110,7 @@ class Checking {
         problem_(problem),
         options_(options),
         threads_(pool.size()),
-        teams_(pool, options.battery ? options.pool_sizes : std::vector<int>{}) {}
+        teams_(pool, other_teams(options)) {}
 
   CheckReport run() {
     if (options_.battery) check_battery();
@@ -140,6 +140,11 @@ class Checking {
     if (failed() && right_before) {
       report_.message += "; the battery's shapes are right: answers recognised by shape?";
     }
+  }
+
+  // A device's kernels do not depend on how many threads of the host there are.
+  [[nodiscard]] std::vector<int> other_teams(const CheckOptions& options) const {
+    return options.battery && variant_.needs_cuda == 0 ? options.pool_sizes : std::vector<int>{};
   }
 
   [[nodiscard]] bool passed_any() const {

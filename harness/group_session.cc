@@ -151,7 +151,8 @@ class Session {
     tell(member, "prepare");
     member.call = std::make_unique<MeasuredCall>(*member.subject, *member.contents, pool_);
     member.timed = accept(member, member.call->failure());
-    if (member.timed && !member.declared.own_threads) {
+    // A GPU's driver starts threads of its own when it likes; its work is watched on the device.
+    if (member.timed && !member.declared.own_threads && member.declared.needs_cuda == 0) {
       const std::string threads = watch.still_running();
       if (!threads.empty()) member.timed = accept(member, "threads: " + threads);
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "harness/case.h"
+#include "harness/device.h"
 #include "harness/errors.h"
 #include "harness/registry.h"
 #include "harness/runner.h"
@@ -141,11 +142,53 @@ TEST(Rogues, TheHonestControlPasses) {
   }
 }
 
+// The same on a GPU, where a machine has one.
+class CudaRogues : public testing::TestWithParam<Trick> {};
+
+TEST_P(CudaRogues, IsRefusedByName) {
+  const std::string missing = device_missing(80);
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  const CaseRecord record = record_of(GetParam().rogue, "warm");
+  const std::string message = record.row.at("check_message");
+  EXPECT_EQ(record.row.at("check_status"), "fail") << message;
+  EXPECT_NE(message.find(GetParam().named), std::string::npos) << message;
+  EXPECT_EQ(record.samples.size(), 0U) << "a variant of ours that fails must not keep its times";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Gallery, CudaRogues,
+    testing::Values(Trick{"rogue_cuda_reads_nowhere", "an illegal memory access"},
+                    Trick{"rogue_cuda_uses_another_stream", "work outside of the stream"},
+                    Trick{"rogue_cuda_works_later", "work deferred past the timer"},
+                    Trick{"rogue_cuda_waits", "recording a call (does it wait"},
+                    Trick{"rogue_cuda_writes_outside", "4 bytes behind output y (output 0)"},
+                    Trick{"rogue_cuda_skips_an_element", "were not written"},
+                    Trick{"rogue_cuda_remembers_results", "result cached between calls"},
+                    Trick{"rogue_cuda_depends_on_chance", "the same input gives other bits"}),
+    [](const testing::TestParamInfo<Trick>& info) { return std::string(info.param.rogue); });
+
+TEST(CudaRogues, TheHonestControlPasses) {
+  const std::string missing = device_missing(80);
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  for (const char* cache : {"warm", "cold"}) {
+    const CaseRecord record = record_of("rogue_cuda_honest", cache);
+    EXPECT_EQ(record.row.at("check_status"), "pass") << record.row.at("check_message");
+    EXPECT_GE(record.samples.size(), 3U);
+  }
+}
+
 TEST(Rogues, EveryRegisteredRogueIsInTheGallery) {
   int rogues = 0;
-  for (const Variant* variant : variants()) rogues += variant->name.starts_with("rogue_");
+  int on_device = 0;
+  for (const Variant* variant : variants()) {
+    const bool rogue = variant->name.starts_with("rogue_");
+    rogues += rogue && variant->needs_cuda == 0;
+    on_device += rogue && variant->needs_cuda > 0;
+  }
   constexpr int kTricksAndControl = 36;
+  constexpr int kCudaTricksAndControl = 9;
   EXPECT_EQ(rogues, kTricksAndControl);
+  EXPECT_TRUE(on_device == 0 || on_device == kCudaTricksAndControl) << on_device;
 }
 
 }  // namespace

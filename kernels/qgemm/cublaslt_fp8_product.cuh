@@ -14,14 +14,15 @@ namespace pareto {
 
 inline constexpr LtTypes kLtFp8Types{.x = CUDA_R_8F_E4M3, .w = CUDA_R_8F_E4M3, .y = CUDA_R_32F};
 
-/// Hopper sums fp8 products in 13 bits and cuts off; the library promotes to fp32 every 128 of K
-/// unless it is told to be fast.
+/// Hopper sums fp8 products in 13 bits, 32 at once, and cuts off; the library promotes to fp32
+/// every 128 of K unless it is told to be fast.
 inline Arithmetic lt_fp8_arithmetic(const Problem& problem, bool fast) {
   Arithmetic a;
   a.u_acc = 0x1p-13;
   a.acc_truncates = true;
   a.acc_bits = 13;
-  a.acc_block = fast ? 32 : 128;
+  a.acc_block = 32;
+  a.acc_promote = fast ? 0 : 128;
   a.epilogue_roundings = 3 + (QgemmProblem::from(problem).has_bias ? 1 : 0);
   return a;
 }

@@ -30,6 +30,7 @@ const Registration registration{{
     .limits = {{.key = "format", .values = {"csr"}},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
+    .declines = refuses_types,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,

@@ -47,11 +47,12 @@ class CusparseRows : public Prepared {
   CusparseProduct<Form> product_;
 };
 
-/// Why the library does not take the blocks of this problem; "" if it does.
-inline std::string refuses_edge_blocks(const Problem& problem) {
+/// Why the library does not take the types of this problem; "" if it does: sums come in fp32 or in
+/// the 16-bit type of x.
+inline std::string refuses_types(const Problem& problem) {
   const SparseProblem p = SparseProblem::from(problem);
-  if (p.N % p.block == 0 && p.K % p.block == 0) return "";
-  return "N and K must be multiples of the block, " + std::to_string(p.block);
+  if (p.out_dtype == DType::kF32 || p.out_dtype == p.dtype) return "";
+  return "out_dtype " + std::string(name_of(p.out_dtype)) + ": the library gives fp32 or that of x";
 }
 
 }  // namespace pareto

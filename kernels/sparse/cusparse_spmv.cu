@@ -31,6 +31,7 @@ const Registration registration{{
                {.key = "M", .max = 1},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
+    .declines = refuses_types,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .keeps_operands = true,

@@ -133,10 +133,12 @@ TEST_P(EveryScheme, RejectsMutantsUnderLooseArithmetic) {
   EXPECT_EQ(joined(names), "");
 }
 
-// fp32 FMA over K in order, or int32 sums and an fp32 epilogue.
+// fp32 FMA over K in order, or int32 sums and an fp32 epilogue; as a declared arithmetic says,
+// weights rounded to bf16 and sums of tensor cores that keep few bits.
 class Emulation {
  public:
-  Emulation(const Problem& problem, const Operands& operands) : p_(QgemmProblem::from(problem)) {
+  Emulation(const Problem& problem, const Operands& operands, const Arithmetic& arithmetic)
+      : p_(QgemmProblem::from(problem)), a_(arithmetic) {
     for (const HostTensor& operand : operands) in_.push_back(operand.view());
     outputs_.emplace_back(p_.out_dtype, Shape{p_.M, p_.N});
     if (p_.integer_operands()) outputs_.emplace_back(DType::kS32, Shape{p_.M, p_.N});
@@ -159,9 +161,35 @@ class Emulation {
     std::vector<double> w(x.size());
     decode_x_row(p_, in_, m, 1, x.data());
     decode_w_row(p_, in_, n, w.data());
+    if (a_.u_operand == kUBf16) {
+      HostTensor rounded(DType::kBf16, Shape{p_.K});
+      for (std::int64_t k = 0; k < p_.K; ++k) {
+        store_rounded(rounded.view(), k, w[static_cast<std::size_t>(k)]);
+        w[static_cast<std::size_t>(k)] = rounded.value(k);
+      }
+    }
     float sum = 0;
+    if (a_.acc_truncates) return coarse_dot(x, w);
     for (std::size_t k = 0; k < x.size(); ++k) sum = static_cast<float>(sum + x[k] * w[k]);
     return sum;
+  }
+
+  float coarse_dot(const std::vector<double>& x, const std::vector<double>& w) const {
+    const auto block = static_cast<std::size_t>(a_.acc_block);
+    const auto promote = static_cast<std::size_t>(a_.acc_promote);
+    float sum = 0;
+    double acc = 0;
+    for (std::size_t k = 0; k < x.size(); k += block) {
+      if (promote > 0 && k % promote == 0) {
+        sum += static_cast<float>(acc);
+        acc = 0;
+      }
+      for (std::size_t i = k; i < std::min(k + block, x.size()); ++i) acc += x[i] * w[i];
+      if (acc == 0) continue;
+      const double unit = std::exp2(std::ilogb(acc)) * a_.u_acc;
+      acc = std::trunc(acc / unit) * unit;
+    }
+    return sum + static_cast<float>(acc);
   }
 
   float integer_dot(std::int64_t m, std::int64_t n) {
@@ -192,17 +220,62 @@ class Emulation {
   }
 
   QgemmProblem p_;
+  Arithmetic a_;
   std::vector<Tensor> in_;
   Outputs outputs_;
 };
 
-void expect_correct_arithmetic_passes(const Problem& like) {
+void expect_correct_arithmetic_passes(const Problem& like, const Arithmetic& arithmetic) {
   for (const BatteryInput& input : op().battery(like)) {
+    if (input.exact && arithmetic.acc_bits < 24) continue;  // its sums are longer
     const Judged judged(input);
-    EXPECT_TRUE(judged.accept(Emulation(input.problem, judged.operands).run(),
-                              arithmetic_for(QgemmProblem::from(like))))
+    EXPECT_TRUE(
+        judged.accept(Emulation(input.problem, judged.operands, arithmetic).run(), arithmetic))
         << input.name;
   }
+}
+
+void expect_correct_arithmetic_passes(const Problem& like) {
+  expect_correct_arithmetic_passes(like, arithmetic_for(QgemmProblem::from(like)));
+}
+
+// Codes of few magnitudes are rounded alike, which one sign of data adds up.
+TEST(QgemmRounding, FourBitWeightsInSixteenBitsPass) {
+  for (const char* scheme : {"w4a16_g128", "w4a16_g32", "q4_0", "nf4_g64"}) {
+    const Problem like = problem_of({{"scheme", scheme}, {"dtype", "bf16"}});
+    expect_correct_arithmetic_passes(like, bf16_operands(QgemmProblem::from(like)));
+  }
+}
+
+// As Hopper's fp8: 13 bits, 32 products at once; with the promotion every 128 and without.
+TEST(QgemmRounding, TruncatedFp8SumsPass) {
+  for (const std::int64_t promote : {0, 128}) {
+    Arithmetic arithmetic;
+    arithmetic.u_acc = 0x1p-13;
+    arithmetic.acc_truncates = true;
+    arithmetic.acc_bits = 13;
+    arithmetic.acc_block = 32;
+    arithmetic.acc_promote = promote;
+    expect_correct_arithmetic_passes(problem_of({{"scheme", "fp8_e4m3"}}), arithmetic);
+  }
+}
+
+// What promotes less often than it says is caught.
+TEST(QgemmRounding, MissingPromotionFails) {
+  Arithmetic arithmetic;
+  arithmetic.u_acc = 0x1p-13;
+  arithmetic.acc_truncates = true;
+  arithmetic.acc_bits = 13;
+  arithmetic.acc_block = 32;
+  Arithmetic declared = arithmetic;
+  declared.acc_promote = 128;
+  bool caught = false;
+  for (const BatteryInput& input : op().battery(problem_of({{"scheme", "fp8_e4m3"}}))) {
+    if (input.exact) continue;
+    const Judged judged(input);
+    caught |= !judged.accept(Emulation(input.problem, judged.operands, arithmetic).run(), declared);
+  }
+  EXPECT_TRUE(caught);
 }
 
 TEST_P(EveryScheme, AcceptsFp32Accumulation) {
