@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Checks and measures every CUDA variant on a machine with a GPU, in pieces that can be repeated.
 #
-#   gpu_accept.sh [-o FOLDER] [-m MINUTES] [--quick]
+#   gpu_accept.sh [-o FOLDER] [-m MINUTES] [-j JOBS] [--quick]
 #
 # Works from the repository (after `make cuda`) and from an installed folder alike, and needs
 # neither a compiler nor a network. What is finished is not done again: a piece ends after MINUTES
-# (default 8) with status 4, and the next call goes on. Status 0: all done and good; 1: a check
+# (default 8) with status 4, and the next call goes on. JOBS checks run side by side (default: half
+# the processors, 8 at most); what is timed runs alone. Status 0: all done and good; 1: a check
 # failed; 3: nothing can run here, and why.
 set -euo pipefail
 
@@ -21,16 +22,20 @@ else # PREFIX/share/pareto/tools
   results=$PWD/gpu-accept/results
 fi
 minutes=8
+jobs=$(($(nproc) / 2))
+jobs=$((jobs < 1 ? 1 : jobs > 8 ? 8 : jobs))
 quick=()
 while (($#)); do
   case $1 in
     -o) folder=$2 results=$2/results && shift 2 ;;
     -m) minutes=$2 && shift 2 ;;
+    -j) jobs=$2 && shift 2 ;;
     --quick) quick=(--quick) && shift ;;
     *) echo "gpu_accept: unknown argument $1; see the head of this script" >&2 && exit 2 ;;
   esac
 done
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || { echo "gpu_accept: -m $minutes: whole minutes" >&2; exit 2; }
+[[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "gpu_accept: -j $jobs: jobs side by side" >&2; exit 2; }
 [[ -x $program ]] || { echo "gpu_accept: no program at $program: run make cuda first" >&2; exit 3; }
 
 begin=$SECONDS
@@ -67,15 +72,41 @@ failed=0
 
 mapfile -t variants < <("$program" list | awk '$1 ~ /\/(cuda|cublaslt|cusparse|cudnn)_/ {print $1}')
 
-for variant in "${variants[@]}"; do
-  out=$folder/checks/${variant/\//-}.json
-  [[ -s $out ]] && continue
-  need_s 60
-  echo "check $variant"
-  # The status is in the file: 1 is a failed check, 3 one that cannot run here.
-  within "$program" check "^$variant " --json >"$out.part" || true
+# The status is in the file: 1 is a failed check, 3 one that cannot run here.
+check() {
+  local out=$folder/checks/${1/\//-}.json
+  echo "check $1"
+  within "$program" check "^$1 " --json >"$out.part" || true
   mv "$out.part" "$out"
+}
+
+# One check with all its edge shapes under the sanitizer, many times slower than alone.
+sanitize() {
+  local out=$folder/sanitizer/${1/\//-}.$2 status=0
+  echo "$2 $1"
+  timeout --signal=KILL 180 "$sanitizer" --tool "$2" --target-processes all --error-exitcode 9 \
+    --print-limit 10 "$program" check "^$1 " >"$out.part" 2>&1 || status=$?
+  case $status in
+    137) echo "not finished within 180 s" >>"$out.part" ;;
+    9) echo "errors" >>"$out.part" ;;
+    *) if grep -q "ERROR SUMMARY: 0 errors" "$out.part"; then echo "clean" >>"$out.part"
+       else echo "not run: status $status" >>"$out.part"; fi ;;
+  esac
+  mv "$out.part" "$out"
+}
+
+# Waits until fewer than `jobs` steps run.
+await_place() {
+  while (($(jobs -rp | wc -l) >= jobs)); do wait -n || true; done
+}
+
+for variant in "${variants[@]}"; do
+  [[ -s $folder/checks/${variant/\//-}.json ]] && continue
+  need_s 60
+  await_place
+  check "$variant" &
 done
+wait
 # Libraries' failures are reported, not judged.
 if grep -lE '"status": "(fail|untrusted)"' "$folder"/checks/*-cuda_*.json >"$folder/failed"; then
   failed=1
@@ -92,30 +123,27 @@ for tool in memcheck racecheck; do
       continue
     fi
     need_s 200
-    echo "$tool $variant"
-    status=0
-    # One problem with all its edge shapes, many times slower than alone.
-    timeout --signal=KILL 180 "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 9 \
-      --print-limit 10 "$program" check "^$variant " >"$out.part" 2>&1 || status=$?
-    case $status in
-      137) echo "not finished within 180 s" >>"$out.part" ;;
-      9) echo "errors" >>"$out.part" && failed=1 ;;
-      *) if grep -q "ERROR SUMMARY: 0 errors" "$out.part"; then echo "clean" >>"$out.part"
-         else echo "not run: status $status" >>"$out.part"; fi ;;
-    esac
-    mv "$out.part" "$out"
+    await_place
+    sanitize "$variant" "$tool" &
   done
 done
+wait
+if grep -qx errors "$folder"/sanitizer/* 2>/dev/null; then failed=1; fi
 
+# "NVIDIA H200" names its results h200.h5.
+gpu=$(sed -n 's/.*"name": "\(.*\)".*/\1/p' <<<"$device" | tr '[:upper:]' '[:lower:]' |
+  sed -E 's/^nvidia //; s/[^a-z0-9]+/_/g')
+# Energy takes seconds a case.
+energy=(--energy)
+((${#quick[@]})) && energy=()
 for experiment in "$root"/experiments/gpu_*.toml; do
   name=$(basename "$experiment" .toml)
-  machine=$(sed -n 's/.*"id": "\([^"]*\)".*/\1/p' "$folder/machine.json" | head -1)
-  file=$results/$name/${machine}.h5
+  file=$results/$name/${gpu:-unknown}.h5
   [[ -f $folder/$name.done ]] && continue
   need_s 60
   echo "run $name"
   status=0
-  within "$program" run "$experiment" "${quick[@]}" --energy -o "$folder/$name" || status=$?
+  within "$program" run "$experiment" "${quick[@]}" "${energy[@]}" -o "$folder/$name" || status=$?
   case $status in
     0) ;;
     1) failed=1 ;;
