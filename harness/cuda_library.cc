@@ -44,13 +44,17 @@ std::vector<fs::path> system_folders() {
   return folders;
 }
 
-// Wheels of CUDA 13 share one folder, those of CUDA 12 have one each.
+// Wheels of CUDA 13 share one folder, those of CUDA 12 have one each; PyTorch keeps its own.
+constexpr const char* kAskPython =
+    "python3 -c 'import importlib.util as u; "
+    "print(*[p for n in (\"nvidia\", \"torch\") if u.find_spec(n) "
+    "for p in u.find_spec(n).submodule_search_locations])' 2>/dev/null";
+
 std::vector<fs::path> python_folders() {
   struct Close {
     void operator()(FILE* pipe) const { pclose(pipe); }
   };
-  const std::unique_ptr<FILE, Close> pipe(
-      popen("python3 -c 'import nvidia; print(*nvidia.__path__)' 2>/dev/null", "r"));
+  const std::unique_ptr<FILE, Close> pipe(popen(kAskPython, "r"));
   if (pipe == nullptr) return {};
   std::array<char, 4096> line{};
   if (std::fgets(line.data(), static_cast<int>(line.size()), pipe.get()) == nullptr) return {};
@@ -60,6 +64,7 @@ std::vector<fs::path> python_folders() {
     for (const char* part : {"cu13", "cudnn", "cublas", "cusparse", "nvjitlink"}) {
       folders.push_back(fs::path(root) / part / "lib");
     }
+    folders.push_back(fs::path(root) / "lib");
   }
   return folders;
 }

@@ -1,5 +1,5 @@
-// NVIDIA's libraries, opened at run time: from the toolkit, the loader's folders or a Python
-// installation. A machine that lacks one only lacks what calls it.
+// NVIDIA's libraries and PyTorch's, opened at run time: from the toolkit, the loader's folders or a
+// Python installation. A machine that lacks one only lacks what calls it.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@ namespace pareto {
 
 /// Where `soname` ("libcublasLt.so.13") lies; empty if nowhere. Looks in $PARETO_CUDA_LIBRARIES,
 /// $CUDA_HOME/lib64, /usr/local/cuda/lib64, $LD_LIBRARY_PATH, the system's folders, and what
-/// python3 knows as the package `nvidia`. Opens nothing.
+/// python3 knows as the packages `nvidia` and `torch`. Opens nothing.
 std::string find_cuda_library(const std::string& soname);
 
 /// "" or "libcublasLt.so.13 not found".

@@ -70,7 +70,7 @@ echo "$build" >"$folder/build"
 "$program" machine --json >"$folder/machine.json"
 failed=0
 
-mapfile -t variants < <("$program" list | awk '$1 ~ /\/(cuda|cublaslt|cusparse|cudnn)_/ {print $1}')
+mapfile -t variants < <("$program" list | awk '$1 ~ /\/(cuda|cublaslt|cusparse|cudnn|torch_cuda)_/ {print $1}')
 
 # The status is in the file: 1 is a failed check, 3 one that cannot run here.
 check() {
