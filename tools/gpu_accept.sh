@@ -76,7 +76,7 @@ mapfile -t variants < <("$program" list | awk '$1 ~ /\/(cuda|cublaslt|cusparse|c
 check() {
   local out=$folder/checks/${1/\//-}.json
   echo "check $1"
-  within "$program" check "^$1 " --json >"$out.part" || true
+  within taskset -c "$processor" "$program" check "^$1 " --json >"$out.part" || true
   mv "$out.part" "$out"
 }
 
@@ -85,7 +85,7 @@ sanitize() {
   local out=$folder/sanitizer/${1/\//-}.$2 status=0
   echo "$2 $1"
   timeout --signal=KILL 180 "$sanitizer" --tool "$2" --target-processes all --error-exitcode 9 \
-    --print-limit 10 "$program" check "^$1 " >"$out.part" 2>&1 || status=$?
+    --print-limit 10 taskset -c "$processor" "$program" check "^$1 " >"$out.part" 2>&1 || status=$?
   case $status in
     137) echo "not finished within 180 s" >>"$out.part" ;;
     9) echo "errors" >>"$out.part" ;;
@@ -95,9 +95,15 @@ sanitize() {
   mv "$out.part" "$out"
 }
 
-# Waits until fewer than `jobs` steps run.
+# Processors that this script may use, one by one.
+mapfile -t processors < <(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status | tr ',' '\n' |
+  awk -F- '{for (cpu = $1; cpu <= $NF; ++cpu) print cpu}')
+turn=0
+# Waits until fewer than `jobs` steps run, and says on which processor the next one has its turn:
+# each would pin itself to the first one.
 await_place() {
   while (($(jobs -rp | wc -l) >= jobs)); do wait -n || true; done
+  processor=${processors[$((turn++ % ${#processors[@]}))]}
 }
 
 for variant in "${variants[@]}"; do
