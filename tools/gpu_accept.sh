@@ -84,8 +84,9 @@ check() {
 sanitize() {
   local out=$folder/sanitizer/${1/\//-}.$2 status=0
   echo "$2 $1"
-  timeout --signal=KILL 180 "$sanitizer" --tool "$2" --target-processes all --error-exitcode 9 \
-    --print-limit 10 taskset -c "$processor" "$program" check "^$1 " >"$out.part" 2>&1 || status=$?
+  timeout --signal=KILL 180 taskset -c "$processor" \
+    "$sanitizer" --tool "$2" --target-processes all --error-exitcode 9 \
+    --print-limit 10 "$program" check "^$1 " >"$out.part" 2>&1 || status=$?
   case $status in
     137) echo "not finished within 180 s" >>"$out.part" ;;
     9) echo "errors" >>"$out.part" ;;
