@@ -175,7 +175,7 @@ class DecodeWarp {
 
   __device__ void attend(int stage, std::int64_t key0) {
     float logits[2][4] = {};
-    multiply_keys<kDim, kBf16>(lane_, stage_offset(stage), q_, logits);
+    multiply_keys<kDim, kBf16>(lane_, stage_offset(stage), q_, logits[0], logits[1]);
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
 #pragma unroll
@@ -188,7 +188,8 @@ class DecodeWarp {
     float rescale[2];
     softmax_.take(lane_, logits, rescale);
     rescale_rows(o_, rescale);
-    multiply_values<kDim, kBf16>(lane_, stage_offset(stage) + Tile::kRowsBytes, logits, o_);
+    multiply_values<kDim, kBf16>(lane_, stage_offset(stage) + Tile::kRowsBytes, logits[0],
+                                 logits[1], o_);
   }
 
   Lane& lane_;

@@ -60,27 +60,28 @@ __device__ void load_q_rows(Lane& lane, const std::uint16_t* q, std::int64_t fir
   }
 }
 
-/// logits[n] += q · kᵀ for the 16 keys whose rows begin at byte `keys`: 8 keys in each.
+/// low and high += q · kᵀ for the 16 keys whose rows begin at byte `keys`: 8 keys each.
 template <int kDim, bool kBf16, typename Lane>
 __device__ void multiply_keys(Lane& lane, std::uint32_t keys,
-                              const std::uint32_t (&q)[kDim / 16][4], float (&logits)[2][4]) {
+                              const std::uint32_t (&q)[kDim / 16][4], float (&low)[4],
+                              float (&high)[4]) {
   const RowChunk at = ldmatrix_b(lane.thread() % kWarpLanes);
 #pragma unroll
   for (int k16 = 0; k16 < kDim / 16; ++k16) {
     std::uint32_t b[4];
     lane.load_matrices(b, keys + chunk_offset<kDim>(at.row, 2 * k16 + at.chunk));
-    multiply_half<kBf16>(lane, logits[0], q[k16], b[0], b[1]);
-    multiply_half<kBf16>(lane, logits[1], q[k16], b[2], b[3]);
+    multiply_half<kBf16>(lane, low, q[k16], b[0], b[1]);
+    multiply_half<kBf16>(lane, high, q[k16], b[2], b[3]);
   }
 }
 
 /// o += p · v for the 16 keys whose rows begin at byte `values`; p as chained from the logits.
 template <int kDim, bool kBf16, typename Lane>
-__device__ void multiply_values(Lane& lane, std::uint32_t values, const float (&p)[2][4],
-                                float (&o)[kDim / 8][4]) {
+__device__ void multiply_values(Lane& lane, std::uint32_t values, const float (&low)[4],
+                                const float (&high)[4], float (&o)[kDim / 8][4]) {
   const std::uint32_t a[4] = {
-      pack_half<kBf16>(lane, p[0][0], p[0][1]), pack_half<kBf16>(lane, p[0][2], p[0][3]),
-      pack_half<kBf16>(lane, p[1][0], p[1][1]), pack_half<kBf16>(lane, p[1][2], p[1][3])};
+      pack_half<kBf16>(lane, low[0], low[1]), pack_half<kBf16>(lane, low[2], low[3]),
+      pack_half<kBf16>(lane, high[0], high[1]), pack_half<kBf16>(lane, high[2], high[3])};
   const RowChunk at = ldmatrix_b_transposed(lane.thread() % kWarpLanes);
 #pragma unroll
   for (int n16 = 0; n16 < kDim / 16; ++n16) {
