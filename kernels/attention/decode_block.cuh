@@ -186,7 +186,7 @@ class DecodeWarp {
       }
     }
     float rescale[2];
-    softmax_.take(lane_, logits, rescale);
+    softmax_.take(lane_, 1, logits, rescale);
     rescale_rows(o_, rescale);
     multiply_values<kDim, kBf16>(lane_, stage_offset(stage) + Tile::kRowsBytes, logits[0],
                                  logits[1], o_);

@@ -66,6 +66,48 @@ __device__ inline FlashPlace flash_place(const FlashProblem& p, std::int64_t blo
           dense_query(head * p.seq_q, p.seq_q, p.heads_q, p.heads_kv).kv_slice};
 }
 
+/// Logits [16, 8 · kBlocks] of a warp whose first row is query `warp_i`, of keys from `key0` on:
+/// −∞ where the row does not see the key.
+template <int kBlocks, typename Lane>
+__device__ void mask_logits(Lane& lane, const FlashProblem& p, int warp_i, int key0,
+                            float (&logits)[kBlocks][4]) {
+  if (key0 + 8 * kBlocks <= p.visible_end(warp_i)) return;
+  const Element first = mma_d32(lane.thread() % kWarpLanes, 0);
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int visible = p.visible_end(warp_i + first.row + 8 * r) - key0 - first.column;
+#pragma unroll
+    for (int n = 0; n < kBlocks; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (8 * n + i >= visible) logits[n][2 * r + i] = -INFINITY;
+      }
+    }
+  }
+}
+
+/// Writes a warp's 16 rows of o and lse, as far as they exist. Maxima times `scale` are powers
+/// of 2.
+template <int kDim, bool kBf16, typename Lane>
+__device__ void store_flash_rows(Lane& lane, const FlashProblem& p, const FlashPlace& at,
+                                 int warp_i, float scale, const MmaSoftmax& softmax,
+                                 const float (&o)[kDim / 8][4]) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const Element first = mma_d32(lane.thread() % kWarpLanes, 2 * r);
+    const int i = warp_i + first.row;
+    if (i >= p.seq_q) continue;
+    const float sum = softmax.sum[r];
+    std::uint16_t* to = p.o + (at.row + i) * kDim + first.column;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; ++n) {
+      lane.store_pair(to + 8 * n, pack_half<kBf16>(lane, row_output(o[n][2 * r], sum),
+                                                   row_output(o[n][2 * r + 1], sum)));
+    }
+    if (first.column == 0) p.lse[at.row + i] = row_lse({scale * softmax.maximum[r], sum});
+  }
+}
+
 template <typename Tile, bool kBf16, typename Lane>
 class FlashBlock {
  public:
@@ -79,8 +121,7 @@ class FlashBlock {
         values_(p.v + at.kv_slice * p.seq_kv * kDim),
         warp_i_(at.first_i + lane.thread() / kWarpLanes * 16),
         end_(p.visible_end(at.first_i + Tile::kRows - 1)),
-        warp_end_(p.visible_end(warp_i_ + 15)),
-        unmasked_end_(p.visible_end(warp_i_)) {}
+        warp_end_(p.visible_end(warp_i_ + 15)) {}
 
   __device__ void run() {
 #pragma unroll
@@ -99,12 +140,10 @@ class FlashBlock {
     }
     lane_.template wait_copies<0>();
     softmax_.finish(lane_);
-    store();
+    store_flash_rows<kDim, kBf16>(lane_, p_, at_, warp_i_, 1, softmax_, o_);
   }
 
  private:
-  [[nodiscard]] __device__ int lane_index() const { return lane_.thread() % kWarpLanes; }
-
   __device__ void fetch(int stage, int step) {
     const int key0 = step * Tile::kKeys;
     if (key0 < end_) {
@@ -137,9 +176,14 @@ class FlashBlock {
       multiply_keys<kDim, kBf16>(lane_, keys + static_cast<std::uint32_t>(16 * n * kRowBytes), q_,
                                  logits[2 * n], logits[2 * n + 1]);
     }
-    scale_and_mask(logits, key0);
+#pragma unroll
+    for (auto& block : logits) {
+#pragma unroll
+      for (float& logit : block) logit *= p_.scale_log2;
+    }
+    mask_logits(lane_, p_, warp_i_, key0, logits);
     float rescale[2];
-    softmax_.take(lane_, logits, rescale);
+    softmax_.take(lane_, 1, logits, rescale);
     rescale_rows(o_, rescale);
 #pragma unroll
     for (int n = 0; n < Tile::kKeys / 16; ++n) {
@@ -149,53 +193,14 @@ class FlashBlock {
     }
   }
 
-  __device__ void scale_and_mask(float (&logits)[Tile::kKeys / 8][4], int key0) {
-#pragma unroll
-    for (auto& block : logits) {
-#pragma unroll
-      for (float& logit : block) logit *= p_.scale_log2;
-    }
-    if (key0 + Tile::kKeys <= unmasked_end_) return;
-    const Element first = mma_d32(lane_index(), 0);
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int visible = p_.visible_end(warp_i_ + first.row + 8 * r) - key0 - first.column;
-#pragma unroll
-      for (int n = 0; n < Tile::kKeys / 8; ++n) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          if (8 * n + i >= visible) logits[n][2 * r + i] = -INFINITY;
-        }
-      }
-    }
-  }
-
-  __device__ void store() {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const Element first = mma_d32(lane_index(), 2 * r);
-      const int i = warp_i_ + first.row;
-      if (i >= p_.seq_q) continue;
-      const float sum = softmax_.sum[r];
-      std::uint16_t* to = p_.o + (at_.row + i) * kDim + first.column;
-#pragma unroll
-      for (int n = 0; n < kDim / 8; ++n) {
-        lane_.store_pair(to + 8 * n, pack_half<kBf16>(lane_, row_output(o_[n][2 * r], sum),
-                                                      row_output(o_[n][2 * r + 1], sum)));
-      }
-      if (first.column == 0) p_.lse[at_.row + i] = row_lse({softmax_.maximum[r], sum});
-    }
-  }
-
   Lane& lane_;
   const FlashProblem& p_;
   FlashPlace at_;
   const std::uint16_t* keys_;
   const std::uint16_t* values_;
-  int warp_i_;        ///< query of the warp's first row
-  int end_;           ///< keys that any row of the block sees
-  int warp_end_;      ///< of the warp
-  int unmasked_end_;  ///< all rows of the warp see the keys before
+  int warp_i_;    ///< query of the warp's first row
+  int end_;       ///< keys that any row of the block sees
+  int warp_end_;  ///< of the warp
   std::uint32_t q_[kDim / 16][4];
   float o_[kDim / 8][4] = {};
   MmaSoftmax softmax_;

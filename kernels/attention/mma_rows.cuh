@@ -92,15 +92,15 @@ __device__ void multiply_values(Lane& lane, std::uint32_t values, const float (&
   }
 }
 
-/// Online softmax of the two rows that a lane holds accumulators of, g and g + 8 of 16. In powers
-/// of 2: logits come multiplied by scale · log2(e).
+/// Online softmax of the two rows that a lane holds accumulators of, g and g + 8 of 16. Weights are
+/// 2^(scale · logit − …): `scale` > 0 is the same in every call.
 struct MmaSoftmax {
   float maximum[2] = {-INFINITY, -INFINITY};
   float sum[2] = {0, 0};  ///< of this lane's keys alone until `finish`
 
   /// Logits become weights; `rescale` is what o so far has to be multiplied by.
   template <int kBlocks, typename Lane>
-  __device__ void take(Lane& lane, float (&logits)[kBlocks][4], float (&rescale)[2]) {
+  __device__ void take(Lane& lane, float scale, float (&logits)[kBlocks][4], float (&rescale)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float above = maximum[r];
@@ -111,15 +111,15 @@ struct MmaSoftmax {
       above = fmaxf(above, lane.exchange(above, 1));
       above = fmaxf(above, lane.exchange(above, 2));
       // No key so far: any finite base gives weights of 0.
-      const float base = above == -INFINITY ? 0 : above;
-      rescale[r] = lane.exp2(maximum[r] - base);
+      const float base = above == -INFINITY ? 0 : scale * above;
+      rescale[r] = lane.exp2(fmaf(maximum[r], scale, -base));
       maximum[r] = above;
       float own = sum[r] * rescale[r];
 #pragma unroll
       for (int n = 0; n < kBlocks; ++n) {
 #pragma unroll
         for (int i = 2 * r; i < 2 * r + 2; ++i) {
-          logits[n][i] = lane.exp2(logits[n][i] - base);
+          logits[n][i] = lane.exp2(fmaf(logits[n][i], scale, -base));
           own += logits[n][i];
         }
       }
