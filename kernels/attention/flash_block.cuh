@@ -97,12 +97,13 @@ __device__ void store_flash_rows(Lane& lane, const FlashProblem& p, const FlashP
     const Element first = mma_d32(lane.thread() % kWarpLanes, 2 * r);
     const int i = warp_i + first.row;
     if (i >= p.seq_q) continue;
-    const float sum = softmax.sum[r];
+    const float sum = softmax.sum[r];  // 0: no key, o is 0
+    const float inverse = sum == 0 ? 0 : 1 / sum;
     std::uint16_t* to = p.o + (at.row + i) * kDim + first.column;
 #pragma unroll
     for (int n = 0; n < kDim / 8; ++n) {
-      lane.store_pair(to + 8 * n, pack_half<kBf16>(lane, row_output(o[n][2 * r], sum),
-                                                   row_output(o[n][2 * r + 1], sum)));
+      lane.store_pair(to + 8 * n,
+                      pack_half<kBf16>(lane, o[n][2 * r] * inverse, o[n][2 * r + 1] * inverse));
     }
     if (first.column == 0) p.lse[at.row + i] = row_lse({scale * softmax.maximum[r], sum});
   }
