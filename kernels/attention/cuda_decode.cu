@@ -16,7 +16,7 @@
 #include "harness/device_buffer.h"
 #include "harness/variant.h"
 #include "kernels/attention/decode_block.cuh"
-#include "kernels/attention/decode_splits.h"
+#include "kernels/attention/decode_splits.cuh"
 #include "kernels/cuda_lane.cuh"
 #include "kernels/cuda_launch.cuh"
 #include "reference/attention.h"

@@ -14,7 +14,7 @@
 #include "harness/variant.h"
 #include "kernels/attention/flash_asm.cuh"
 #include "kernels/attention/flash_block.cuh"
-#include "kernels/attention/flash_layout.h"
+#include "kernels/attention/flash_layout.cuh"
 #include "kernels/cuda_lane.cuh"
 #include "kernels/cuda_launch.cuh"
 #include "reference/attention.h"
@@ -141,6 +141,7 @@ class FlashConsumer {
   __device__ __forceinline__ void weigh(int tile) {
     cuda::mask_logits(lane_, p_, warp_i_, tile * Tile::kKeys, logits_);
     softmax_.take(lane_, p_.scale_log2, logits_, rescale_);
+    cuda::hopper::pin(logits_);  // now, not after the next wait
   }
   /// Weights in 16 bits, as the product with V takes them; o on their scale.
   __device__ __forceinline__ void pack() {

@@ -5,7 +5,7 @@
 
 #include <numbers>
 
-#include "kernels/attention/decode_splits.h"
+#include "kernels/attention/decode_splits.cuh"
 #include "tests/emulator/attention_case.h"
 #include "tests/emulator/block.h"
 

@@ -1,7 +1,7 @@
 // Shared memory and barriers of attention/cuda_flash_wgmma: what TMA writes is what wgmma finds,
 // and both orders of work end and see the right tiles under random schedules; with one fault each
 // they do not.
-#include "kernels/attention/flash_layout.h"
+#include "kernels/attention/flash_layout.cuh"
 
 #include <gtest/gtest.h>
 

@@ -121,10 +121,10 @@ struct FlashOverlapped {
     at.advance(stages);
     ring.weigh(0);
     ring.pack();
+    ring.wait_full(at.stage, at.phase);
 #pragma unroll 1
     for (int tile = 1; tile < tiles; ++tile) {
       const int keys = at.stage;
-      ring.wait_full(at.stage, at.phase);
       ring.multiply_keys(at.stage);
       at.advance(stages);
       ring.wait_full(at.stage, at.phase);
@@ -132,12 +132,15 @@ struct FlashOverlapped {
       ring.template finish<1>();
       ring.release(keys);
       ring.weigh(tile);
+      // Here, since the loop of a wait keeps ptxas from moving the weights behind finish<0>.
+      PipelinePosition next = at;
+      next.advance(stages);
+      ring.wait_full(next.stage, next.phase);
       ring.template finish<0>();
       ring.release(at.stage);
-      at.advance(stages);
+      at = next;
       ring.pack();
     }
-    ring.wait_full(at.stage, at.phase);
     ring.multiply_values(at.stage);
     ring.template finish<0>();
     ring.release(at.stage);
