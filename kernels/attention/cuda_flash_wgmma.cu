@@ -12,10 +12,7 @@
 #include <string>
 
 #include "harness/variant.h"
-#include "kernels/attention/flash_asm.cuh"
-#include "kernels/attention/flash_block.cuh"
-#include "kernels/attention/flash_layout.cuh"
-#include "kernels/cuda_lane.cuh"
+#include "kernels/attention/flash_warpgroups.cuh"
 #include "kernels/cuda_launch.cuh"
 #include "reference/attention.h"
 
@@ -23,163 +20,12 @@ namespace pareto {
 namespace {
 
 using cuda::FlashInSeries;
+using cuda::FlashMaps;
 using cuda::FlashOverlapped;
 using cuda::FlashPlace;
 using cuda::FlashProblem;
 using cuda::FlashWgmmaTile;
 using cuda::PipelinePosition;
-
-/// Boxes of 64 elements of the head × 64 rows of q, or 128 keys; keys that nobody sees lie outside.
-struct FlashMaps {
-  CUtensorMap q;
-  CUtensorMap k;
-  CUtensorMap v;
-};
-
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-
-/// The barriers of the ring: full[stages], empty[stages], one of q.
-template <typename Tile>
-struct FlashBarriers {
-  std::uint32_t shared;  ///< address of shared memory
-
-  __device__ std::uint32_t full(int stage) const {
-    return shared + Tile::kBarrierOffset + 8U * static_cast<unsigned>(stage);
-  }
-  __device__ std::uint32_t empty(int stage) const { return full(Tile::kStages + stage); }
-  __device__ std::uint32_t q() const { return full(2 * Tile::kStages); }
-
-  /// By one thread. Every warp that multiplies gives a stage back on its own.
-  __device__ void init() const {
-    for (int stage = 0; stage < Tile::kStages; ++stage) {
-      cuda::hopper::init_barrier(full(stage), 1);
-      cuda::hopper::init_barrier(empty(stage), 4 * Tile::kConsumers);
-    }
-    cuda::hopper::init_barrier(q(), 1);
-    cuda::hopper::fence_inits();
-  }
-};
-
-/// The one thread that loads.
-template <typename Tile, typename Order>
-struct FlashProducer {
-  FlashBarriers<Tile> barriers;
-  const FlashMaps& maps;
-  const FlashPlace& at;
-  int head;  ///< of all heads of q
-  std::int64_t tiles;
-
-  __device__ void load_q() const {
-    cuda::hopper::arrive_and_expect(barriers.q(), Tile::kConsumers * Tile::kQBytes);
-    for (int consumer = 0; consumer < Tile::kConsumers; ++consumer) {
-      for (int panel = 0; panel < Tile::kPanels; ++panel) {
-        cuda::hopper::load_box(barriers.shared + Tile::q_panel(consumer, panel), maps.q,
-                               panel * Tile::kPanelElements,
-                               at.first_i + consumer * Tile::kConsumerRows, head, barriers.q());
-      }
-    }
-  }
-  __device__ void wait_empty(int stage, std::uint32_t parity) const {
-    cuda::hopper::wait(barriers.empty(stage), parity);
-  }
-  __device__ void load(int stage, std::int64_t index) const {
-    const cuda::FlashStep step = Order::step(index, tiles);
-    const CUtensorMap& map = step.values ? maps.v : maps.k;
-    cuda::hopper::arrive_and_expect(barriers.full(stage), Tile::kStageBytes);
-    for (int panel = 0; panel < Tile::kPanels; ++panel) {
-      cuda::hopper::load_box(barriers.shared + Tile::stage_panel(stage, panel), map,
-                             panel * Tile::kPanelElements,
-                             static_cast<int>(step.tile) * Tile::kKeys,
-                             static_cast<int>(at.kv_slice), barriers.full(stage));
-    }
-  }
-};
-
-/// A warpgroup with 64 rows of q.
-template <typename Tile, bool kBf16>
-class FlashConsumer {
- public:
-  __device__ FlashConsumer(cuda::DeviceThread& lane, FlashBarriers<Tile> barriers,
-                           const FlashProblem& p, int consumer, int warp_i)
-      : lane_(lane), barriers_(barriers), p_(p), consumer_(consumer), warp_i_(warp_i) {}
-
-  __device__ void wait_full(int stage, std::uint32_t parity) const {
-    cuda::hopper::wait(barriers_.full(stage), parity);
-  }
-  __device__ void release(int stage) const {
-    if (threadIdx.x % cuda::kWarpLanes == 0) cuda::hopper::arrive(barriers_.empty(stage));
-  }
-  __device__ __forceinline__ void multiply_keys(int stage) {
-    cuda::hopper::pin(logits_);
-    cuda::hopper::fence_products();
-    cuda::hopper::multiply_shared<kBf16, false>(logits_, operand(Tile::q_operand(consumer_, 0)),
-                                                operand(Tile::k_operand(stage, 0)));
-#pragma unroll
-    for (int k16 = 1; k16 < Tile::kDim / 16; ++k16) {
-      cuda::hopper::multiply_shared<kBf16, true>(logits_, operand(Tile::q_operand(consumer_, k16)),
-                                                 operand(Tile::k_operand(stage, k16)));
-    }
-    cuda::hopper::commit_products();
-  }
-  __device__ __forceinline__ void multiply_values(int stage) {
-    cuda::hopper::pin(o_);
-    cuda::hopper::fence_products();
-#pragma unroll
-    for (int k16 = 0; k16 < Tile::kKeys / 16; ++k16) {
-      cuda::hopper::multiply_registers<kBf16>(o_, weights_[k16],
-                                              operand(Tile::v_operand(stage, k16)));
-    }
-    cuda::hopper::commit_products();
-  }
-  /// 1: the logits are there. 0: o, too.
-  template <int kRunning>
-  __device__ __forceinline__ void finish() {
-    cuda::hopper::wait_products<kRunning>();
-    cuda::hopper::pin(logits_);
-    if constexpr (kRunning == 0) cuda::hopper::pin(o_);
-  }
-  __device__ __forceinline__ void weigh(int tile) {
-    cuda::mask_logits(lane_, p_, warp_i_, tile * Tile::kKeys, logits_);
-    softmax_.take(lane_, p_.scale_log2, logits_, rescale_);
-    cuda::hopper::pin(logits_);  // now, not after the next wait
-  }
-  /// Weights in 16 bits, as the product with V takes them; o on their scale.
-  __device__ __forceinline__ void pack() {
-    cuda::rescale_rows(o_, rescale_);
-#pragma unroll
-    for (int k16 = 0; k16 < Tile::kKeys / 16; ++k16) {
-#pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const int first = cuda::chained_register(k16, q);
-        weights_[k16][q] = cuda::pack_half<kBf16>(lane_, logits_[first / 4][first % 4],
-                                                  logits_[first / 4][first % 4 + 1]);
-      }
-    }
-  }
-  __device__ void store(const FlashPlace& at) {
-    softmax_.finish(lane_);
-    cuda::store_flash_rows<Tile::kDim, kBf16>(lane_, p_, at, warp_i_, p_.scale_log2, softmax_, o_);
-  }
-
- private:
-  __device__ __forceinline__ std::uint64_t operand(cuda::MatrixDescriptor d) const {
-    d.start += barriers_.shared;
-    return cuda::encoded(d);
-  }
-
-  cuda::DeviceThread& lane_;
-  FlashBarriers<Tile> barriers_;
-  const FlashProblem& p_;
-  int consumer_;
-  int warp_i_;  ///< query of the warp's first row
-  float logits_[Tile::kKeys / 8][4];
-  std::uint32_t weights_[Tile::kKeys / 16][4];
-  float o_[Tile::kDim / 8][4] = {};
-  float rescale_[2];
-  cuda::MmaSoftmax softmax_;
-};
-
-#endif
 
 template <typename Tile, typename Order, bool kBf16>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
@@ -187,7 +33,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                       const __grid_constant__ FlashProblem p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) unsigned char shared[];
-  const FlashBarriers<Tile> barriers{static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))};
+  const cuda::FlashBarriers<Tile> barriers{
+      static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))};
   const FlashPlace at = cuda::flash_place(p, blockIdx.x, Tile::kRows);
   const int end = p.visible_end(at.first_i + Tile::kRows - 1);
   const int tiles = (end + Tile::kKeys - 1) / Tile::kKeys;
@@ -200,8 +47,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   if (warpgroup == 0) {
     cuda::hopper::give_registers<Tile::kProducerRegisters>();
     if (threadIdx.x == 0) {
-      FlashProducer<Tile, Order> producer{barriers, maps, at, static_cast<int>(at.row / p.seq_q),
-                                          tiles};
+      const cuda::FlashProducer<Tile, Order> producer{barriers, maps, at,
+                                                      static_cast<int>(at.row / p.seq_q), tiles};
       producer.load_q();
       cuda::produce(producer, position, 2 * std::int64_t{tiles}, Tile::kStages);
     }
@@ -210,8 +57,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     cuda::DeviceThread lane;
     const int consumer = warpgroup - 1;
     const int warp = static_cast<int>(threadIdx.x) % cuda::kWarpgroupThreads / cuda::kWarpLanes;
-    FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
-                                    at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
+    cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
+                                          at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
     cuda::hopper::wait(barriers.q(), 0);
     Order::attend(rows, position, tiles, Tile::kStages);
     rows.store(at);
