@@ -2,7 +2,11 @@
 // (tests/emulator/) has a class of the same interface.
 #pragma once
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 #include <cstdint>
+#include <cstring>
 
 namespace pareto::cuda {
 
@@ -15,6 +19,34 @@ class DeviceThread {
   /// by all lanes of the warp.
   __device__ float exchange(float value, int distance) {
     return __shfl_xor_sync(0xffffffffU, value, distance);
+  }
+  /// Two neighbouring 16-bit elements of global memory at a multiple of 4 bytes.
+  __device__ std::uint32_t load_pair(const std::uint16_t* from) {
+    return *reinterpret_cast<const std::uint32_t*>(from);
+  }
+  __device__ void store_pair(std::uint16_t* to, std::uint32_t pair) {
+    *reinterpret_cast<std::uint32_t*>(to) = pair;
+  }
+  /// 2^x to 2 units in the last place; results below 2^-126 are 0.
+  __device__ float exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+  }
+  /// Rounded to nearest even, `low` in the low half.
+  __device__ std::uint32_t pack_bf16(float low, float high) {
+    return bits_of(__floats2bfloat162_rn(low, high));
+  }
+  __device__ std::uint32_t pack_fp16(float low, float high) {
+    return bits_of(__floats2half2_rn(low, high));
+  }
+
+ private:
+  template <typename Pair>
+  __device__ static std::uint32_t bits_of(Pair pair) {
+    std::uint32_t bits;
+    memcpy(&bits, &pair, sizeof(bits));
+    return bits;
   }
 };
 
@@ -45,6 +77,8 @@ class DeviceLane : public DeviceThread {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
   }
   __device__ void barrier() { __syncthreads(); }
+  /// Of the warp alone: what its lanes wrote before is there for all of them.
+  __device__ void warp_barrier() { __syncwarp(); }
 
   __device__ void store_shared(std::uint32_t offset, float value) {
     *reinterpret_cast<float*>(generic_ + offset) = value;
@@ -60,11 +94,27 @@ class DeviceLane : public DeviceThread {
                  : "r"(shared_ + offset)
                  : "memory");
   }
+  /// The same, each 8 × 8 matrix transposed.
+  __device__ void load_matrices_transposed(std::uint32_t (&to)[4], std::uint32_t offset) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\n"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(shared_ + offset)
+                 : "memory");
+  }
   /// sum += a · b, m16n8k16, bf16 into fp32.
   __device__ void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                            std::uint32_t b1) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+  /// The same in fp16.
+  __device__ void multiply_fp16(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                std::uint32_t b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
         "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
         : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <memory>
 
 #include "kernels/cuda_mma_maps.h"
+#include "reference/number_formats.h"
 
 namespace pareto::emulator {
 namespace {
@@ -16,6 +18,10 @@ using cuda::kWarpLanes;
 
 float bf16_half(std::uint32_t word, int half) {
   return std::bit_cast<float>((half == 0 ? word : word >> 16U) << 16U);
+}
+
+float fp16_half(std::uint32_t word, int half) {
+  return static_cast<float>(from_fp16(static_cast<std::uint16_t>(half == 0 ? word : word >> 16U)));
 }
 
 }  // namespace
@@ -43,10 +49,16 @@ std::span<Block::SharedByte> Block::at(std::uint32_t offset, std::size_t bytes) 
   return std::span(shared_).subspan(offset, bytes);
 }
 
+bool Block::ordered_by_warp(const Lane& lane, int warp, std::int64_t turn) {
+  return warp == lane.warp() && turn < lane.turn_;
+}
+
 void Block::claim_for_writing(std::uint32_t offset, std::size_t bytes, const Lane& lane) {
   for (SharedByte& byte : at(offset, bytes)) {
-    const bool read_by_other = byte.read_epoch == lane.epoch_ && byte.reader != lane.thread();
-    const bool written_by_other = byte.write_epoch == lane.epoch_ && byte.writer != lane.thread();
+    const bool read_by_other = byte.read_epoch == lane.epoch_ && byte.reader != lane.thread() &&
+                               !ordered_by_warp(lane, byte.reader_warp, byte.read_turn);
+    const bool written_by_other = byte.write_epoch == lane.epoch_ && byte.writer != lane.thread() &&
+                                  !ordered_by_warp(lane, byte.writer / kWarpLanes, byte.write_turn);
     if (read_by_other || written_by_other || byte.copying != kNobody) {
       throw Fault(fmt::format("race: thread {} writes at {} what thread {} {} since the barrier",
                               lane.thread(), offset, read_by_other ? byte.reader : byte.writer,
@@ -63,6 +75,7 @@ void Block::write(std::uint32_t offset, std::span<const std::byte> bytes, const 
     to[i].copying = kNobody;
     to[i].writer = lane.thread();
     to[i].write_epoch = lane.epoch_;
+    to[i].write_turn = lane.turn_;
   }
 }
 
@@ -77,7 +90,8 @@ void Block::read(std::uint32_t offset, std::span<std::byte> bytes, const Lane& l
     if (!byte.written) {
       throw Fault(fmt::format("thread {} reads at {} what nobody wrote", lane.thread(), offset));
     }
-    if (byte.write_epoch == lane.epoch_ && byte.writer != lane.thread()) {
+    if (byte.write_epoch == lane.epoch_ && byte.writer != lane.thread() &&
+        !ordered_by_warp(lane, byte.writer / kWarpLanes, byte.write_turn)) {
       throw Fault(
           fmt::format("race: thread {} reads at {} what thread {} has written since the "
                       "barrier",
@@ -85,7 +99,9 @@ void Block::read(std::uint32_t offset, std::span<std::byte> bytes, const Lane& l
     }
     const bool first = byte.read_epoch != lane.epoch_;
     byte.reader = first || byte.reader == lane.thread() ? lane.thread() : kSeveral;
+    byte.reader_warp = first || byte.reader_warp == lane.warp() ? lane.warp() : kSeveral;
     byte.read_epoch = lane.epoch_;
+    byte.read_turn = lane.turn_;
     bytes[i] = byte.value;
   }
 }
@@ -174,6 +190,27 @@ void Lane::barrier() {
   ++epoch_;
 }
 
+void Lane::warp_barrier() {
+  block_.meet(*this, "syncwarp", [](Block::Meeting&) {});
+  ++turn_;
+}
+
+std::uint32_t Lane::load_pair(const std::uint16_t* from) const {
+  block_.check_readable(from, 2);
+  return from[0] | static_cast<std::uint32_t>(from[1]) << 16U;
+}
+void Lane::store_pair(std::uint16_t* to, std::uint32_t pair) const {
+  to[0] = static_cast<std::uint16_t>(pair);
+  to[1] = static_cast<std::uint16_t>(pair >> 16U);
+}
+float Lane::exp2(float x) const { return std::exp2(x); }
+std::uint32_t Lane::pack_bf16(float low, float high) const {
+  return to_bf16(low) | static_cast<std::uint32_t>(to_bf16(high)) << 16U;
+}
+std::uint32_t Lane::pack_fp16(float low, float high) const {
+  return to_fp16(low) | static_cast<std::uint32_t>(to_fp16(high)) << 16U;
+}
+
 void Lane::store_shared(std::uint32_t offset, float value) {
   block_.claim_for_writing(offset, sizeof(value), *this);
   block_.write(offset, std::as_bytes(std::span(&value, 1)), *this);
@@ -186,10 +223,18 @@ float Lane::load_shared(std::uint32_t offset) {
 }
 
 void Lane::load_matrices(std::uint32_t (&to)[4], std::uint32_t offset) {
+  load_matrices_as("ldmatrix", cuda::ldmatrix, to, offset);
+}
+void Lane::load_matrices_transposed(std::uint32_t (&to)[4], std::uint32_t offset) {
+  load_matrices_as("ldmatrix.trans", cuda::ldmatrix_transposed, to, offset);
+}
+
+void Lane::load_matrices_as(const char* instruction, MatrixMap map, std::uint32_t (&to)[4],
+                            std::uint32_t offset) {
   if (offset % 16 != 0) throw Fault(fmt::format("ldmatrix from {}: not 16-byte aligned", offset));
   offset_ = offset;
   matrices_ = to;
-  block_.meet(*this, "ldmatrix", [this](Block::Meeting& meeting) {
+  block_.meet(*this, instruction, [this, map](Block::Meeting& meeting) {
     for (int matrix = 0; matrix < 4; ++matrix) {
       std::uint16_t rows[8][8];
       for (int row = 0; row < 8; ++row) {
@@ -198,8 +243,8 @@ void Lane::load_matrices(std::uint32_t (&to)[4], std::uint32_t offset) {
         block_.read(pointing.offset_, std::as_writable_bytes(std::span(rows[row])), pointing);
       }
       for (int lane = 0; lane < kWarpLanes; ++lane) {
-        const Element low = cuda::ldmatrix(lane, 0);
-        const Element high = cuda::ldmatrix(lane, 1);
+        const Element low = map(lane, 0);
+        const Element high = map(lane, 1);
         meeting.lanes[static_cast<std::size_t>(lane)]->matrices_[matrix] =
             rows[low.row][low.column] | static_cast<std::uint32_t>(rows[high.row][high.column])
                                             << 16U;
@@ -210,10 +255,19 @@ void Lane::load_matrices(std::uint32_t (&to)[4], std::uint32_t offset) {
 
 void Lane::multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                     std::uint32_t b1) {
+  multiply_as("mma.bf16", bf16_half, sum, a, b0, b1);
+}
+void Lane::multiply_fp16(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                         std::uint32_t b1) {
+  multiply_as("mma.f16", fp16_half, sum, a, b0, b1);
+}
+
+void Lane::multiply_as(const char* instruction, HalfValue value, float (&sum)[4],
+                       const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   sum_ = sum;
   std::copy(std::begin(a), std::end(a), a_.begin());
   b_ = {b0, b1};
-  block_.meet(*this, "mma", [](Block::Meeting& meeting) {
+  block_.meet(*this, instruction, [value](Block::Meeting& meeting) {
     float left[16][16];
     float right[16][8];
     for (int l = 0; l < kWarpLanes; ++l) {
@@ -221,11 +275,11 @@ void Lane::multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t 
       for (int half = 0; half < 2; ++half) {
         for (int q = 0; q < 4; ++q) {
           const Element e = cuda::mma_a16(l, q, half);
-          left[e.row][e.column] = bf16_half(lane.a_[static_cast<std::size_t>(q)], half);
+          left[e.row][e.column] = value(lane.a_[static_cast<std::size_t>(q)], half);
         }
         for (int q = 0; q < 2; ++q) {
           const Element e = cuda::mma_b16(l, q, half);
-          right[e.row][e.column] = bf16_half(lane.b_[static_cast<std::size_t>(q)], half);
+          right[e.row][e.column] = value(lane.b_[static_cast<std::size_t>(q)], half);
         }
       }
     }

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "kernels/cuda_mma_maps.h"
 #include "tests/emulator/fibers.h"
 
 namespace pareto::emulator {
@@ -46,8 +47,11 @@ class Block {
     int copying = kNobody;  ///< thread whose copy is on its way here
     int writer = kNobody;   ///< the last one, in epoch `write_epoch`
     int reader = kNobody;   ///< of epoch `read_epoch`
+    int reader_warp = kNobody;
     std::int64_t write_epoch = -1;
     std::int64_t read_epoch = -1;
+    std::int64_t write_turn = -1;  ///< barriers of the writer's warp by then
+    std::int64_t read_turn = -1;   ///< of the last reader's
   };
   /// A warp-level instruction that waits for its 32 lanes.
   struct Meeting {
@@ -56,6 +60,8 @@ class Block {
     const char* instruction = nullptr;
   };
 
+  /// True if a barrier of the lane's own warp lies between it and what `warp` did in turn `turn`.
+  static bool ordered_by_warp(const Lane& lane, int warp, std::int64_t turn);
   std::span<SharedByte> at(std::uint32_t offset, std::size_t bytes);
   void claim_for_writing(std::uint32_t offset, std::size_t bytes, const Lane& lane);
   void write(std::uint32_t offset, std::span<const std::byte> bytes, const Lane& lane);
@@ -81,6 +87,12 @@ class Lane {
 
   [[nodiscard]] int thread() const { return thread_; }
   float exchange(float value, int distance);
+  [[nodiscard]] std::uint32_t load_pair(const std::uint16_t* from) const;
+  void store_pair(std::uint16_t* to, std::uint32_t pair) const;
+  [[nodiscard]] float exp2(float x) const;
+  /// Rounded to nearest even, `low` in the low half.
+  [[nodiscard]] std::uint32_t pack_bf16(float low, float high) const;
+  [[nodiscard]] std::uint32_t pack_fp16(float low, float high) const;
   void copy_chunk(std::uint32_t offset, const std::uint16_t* from, int valid, bool aligned);
   void commit_copies();
   template <int kPending>
@@ -89,13 +101,24 @@ class Lane {
   }
   virtual void wait_until_copied(int pending);
   virtual void barrier();
+  virtual void warp_barrier();
   void store_shared(std::uint32_t offset, float value);
   [[nodiscard]] float load_shared(std::uint32_t offset);
   void load_matrices(std::uint32_t (&to)[4], std::uint32_t offset);
+  void load_matrices_transposed(std::uint32_t (&to)[4], std::uint32_t offset);
   void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+  void multiply_fp16(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                     std::uint32_t b1);
 
  private:
   friend class Block;
+  using HalfValue = float (*)(std::uint32_t word, int half);
+  using MatrixMap = cuda::Element (*)(int lane, int half);
+  void load_matrices_as(const char* instruction, MatrixMap map, std::uint32_t (&to)[4],
+                        std::uint32_t offset);
+  void multiply_as(const char* instruction, HalfValue value, float (&sum)[4],
+                   const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
+  [[nodiscard]] int warp() const { return thread_ / cuda::kWarpLanes; }
   struct Copy {
     std::uint32_t offset;
     std::array<std::byte, 16> bytes;
@@ -103,6 +126,7 @@ class Lane {
   Block& block_;
   int thread_;
   std::int64_t epoch_ = 0;  ///< barriers passed
+  std::int64_t turn_ = 0;   ///< barriers of the warp passed
   std::vector<Copy> open_;  ///< not committed yet
   std::vector<std::vector<Copy>> groups_;
   // Operands of the instruction that is waiting for the warp.

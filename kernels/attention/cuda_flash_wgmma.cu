@@ -1,0 +1,226 @@
+// Fused attention on Hopper's tensor cores by warpgroup: the third step of the ladder.
+//
+// Idea: one warpgroup does nothing but start TMA loads of K and V into a ring of four stages; three
+// others have 64 rows of q each and take Q·Kᵀ, softmax and P·V in series, P from registers. They
+// drift apart, so that the exponentials of one run while the others multiply.
+// Bottleneck: the tensor cores at d = 128; the exponentials about as much at d = 64.
+// Layout: device pointers, operands as given; no workspace.
+// Source of the idea: FlashAttention-3.
+// ptxas: hot
+#include <memory>
+#include <numbers>
+#include <string>
+
+#include "harness/variant.h"
+#include "kernels/attention/flash_warpgroups.cuh"
+#include "kernels/cuda_launch.cuh"
+#include "reference/attention.h"
+
+namespace pareto {
+namespace {
+
+using cuda::FlashInSeries;
+using cuda::FlashMaps;
+using cuda::FlashOverlapped;
+using cuda::FlashPlace;
+using cuda::FlashProblem;
+using cuda::FlashWgmmaTile;
+using cuda::PipelinePosition;
+
+template <typename Tile, typename Order, bool kBf16>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    attend_warpgroups(const __grid_constant__ FlashMaps maps,
+                      const __grid_constant__ FlashProblem p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const cuda::FlashBarriers<Tile> barriers{
+      static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))};
+  const FlashPlace at = cuda::flash_place(p, blockIdx.x, Tile::kRows);
+  const int end = p.visible_end(at.first_i + Tile::kRows - 1);
+  const int tiles = (end + Tile::kKeys - 1) / Tile::kKeys;
+  if (threadIdx.x == 0) barriers.init();
+  __syncthreads();
+  // The same in all lanes, and the compiler sees it.
+  const int warpgroup =
+      static_cast<int>(__shfl_sync(0xffffffffU, threadIdx.x / cuda::kWarpgroupThreads, 0));
+  PipelinePosition position;
+  if (warpgroup == 0) {
+    cuda::hopper::give_registers<Tile::kProducerRegisters>();
+    if (threadIdx.x == 0) {
+      const cuda::FlashProducer<Tile, Order> producer{barriers, maps, at,
+                                                      static_cast<int>(at.row / p.seq_q), tiles};
+      producer.load_q();
+      cuda::produce(producer, position, 2 * std::int64_t{tiles}, Tile::kStages);
+    }
+  } else {
+    cuda::hopper::take_registers<Tile::kConsumerRegisters>();
+    cuda::DeviceThread lane;
+    const int consumer = warpgroup - 1;
+    const int warp = static_cast<int>(threadIdx.x) % cuda::kWarpgroupThreads / cuda::kWarpLanes;
+    cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
+                                          at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
+    cuda::hopper::wait(barriers.q(), 0);
+    Order::attend(rows, position, tiles, Tile::kStages);
+    rows.store(at);
+  }
+#endif
+}
+
+template <int kConsumers, typename Order>
+class CudaFlashWgmma : public Prepared {
+ public:
+  explicit CudaFlashWgmma(const AttentionProblem& p) : p_(p) {
+    cudaDriverEntryPointQueryResult found{};
+    void* entry = nullptr;
+    check_cuda(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000,
+                                                cudaEnableDefault, &found),
+               "cuTensorMapEncodeTiled");
+    if (found != cudaDriverEntryPointSuccess || entry == nullptr) {
+      throw CannotRunError("this driver has no cuTensorMapEncodeTiled");
+    }
+    encode_ = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry);
+    f_.heads_q = p.heads_q;
+    f_.heads_kv = p.heads_kv;
+    f_.seq_q = static_cast<int>(p.seq_q);
+    f_.seq_kv = static_cast<int>(p.seq_kv);
+    f_.offset = static_cast<int>(p.offset(p.seq_q, p.seq_kv));
+    f_.causal = p.mask != AttentionMask::kNone;
+    f_.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
+    with_kernel([](auto tile, auto kernel) { allow_shared(kernel, tile.kSharedBytes); });
+  }
+
+  void run(const Call& call) override {
+    if (p_.batch * p_.heads_q * p_.seq_q == 0) return;
+    FlashProblem problem = f_;
+    problem.o = call.out[kAttentionO].as<std::uint16_t>();
+    problem.lse = call.out[kAttentionLse].as<float>();
+    const std::int64_t seen = p_.visible(p_.seq_q - 1, p_.seq_q, p_.seq_kv).hi;
+    with_kernel([&](auto tile, auto kernel) {
+      using Tile = decltype(tile);
+      const FlashMaps maps{
+          map_of(call.in[kAttentionQ].data, p_.seq_q, p_.seq_q, p_.batch * p_.heads_q,
+                 Tile::kConsumerRows),
+          map_of(call.in[kAttentionK].data, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys),
+          map_of(call.in[kAttentionV].data, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys)};
+      const std::int64_t blocks = p_.batch * p_.heads_q * ceil_div(p_.seq_q, Tile::kRows);
+      launch_grid(kernel, dim3(static_cast<unsigned>(blocks)), dim3(Tile::kThreads),
+                  Tile::kSharedBytes, maps, problem);
+    });
+  }
+
+ private:
+  template <typename Body>
+  void with_kernel(const Body& body) const {
+    const bool bf16 = p_.q_dtype == DType::kBf16;
+    if (p_.head_dim == 64) {
+      using Tile = FlashWgmmaTile<64, kConsumers>;
+      bf16 ? body(Tile{}, attend_warpgroups<Tile, Order, true>)
+           : body(Tile{}, attend_warpgroups<Tile, Order, false>);
+    } else {
+      using Tile = FlashWgmmaTile<128, kConsumers>;
+      bf16 ? body(Tile{}, attend_warpgroups<Tile, Order, true>)
+           : body(Tile{}, attend_warpgroups<Tile, Order, false>);
+    }
+  }
+
+  /// data [slices, stored_rows, head_dim], of which the first `rows` of each slice exist.
+  [[nodiscard]] CUtensorMap map_of(const void* data, std::int64_t rows, std::int64_t stored_rows,
+                                   std::int64_t slices, int box_rows) const {
+    CUtensorMap map{};
+    const auto row_bytes = static_cast<cuuint64_t>(2 * p_.head_dim);
+    const cuuint64_t sizes[3] = {static_cast<cuuint64_t>(p_.head_dim),
+                                 static_cast<cuuint64_t>(rows), static_cast<cuuint64_t>(slices)};
+    const cuuint64_t strides[2] = {row_bytes, row_bytes * static_cast<cuuint64_t>(stored_rows)};
+    const cuuint32_t box[3] = {FlashWgmmaTile<64, 1>::kPanelElements,
+                               static_cast<cuuint32_t>(box_rows), 1};
+    const cuuint32_t every[3] = {1, 1, 1};
+    const CUresult result =
+        encode_(&map,
+                p_.q_dtype == DType::kBf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                           : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                3, const_cast<void*>(data), sizes, strides, box, every,
+                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result != CUDA_SUCCESS) {
+      device_failed("cuTensorMapEncodeTiled", ("error " + std::to_string(result)).c_str());
+    }
+    return map;
+  }
+
+  AttentionProblem p_;
+  FlashProblem f_;
+  decltype(&cuTensorMapEncodeTiled) encode_ = nullptr;
+};
+
+template <int kConsumers, typename Order>
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
+                                  ThreadPool& /*pool*/) {
+  return std::make_unique<CudaFlashWgmma<kConsumers, Order>>(AttentionProblem::from(problem));
+}
+
+std::string declines(const Problem& problem) {
+  const AttentionProblem p = AttentionProblem::from(problem);
+  if (p.softcap != 0) return "softcap: none here";
+  if (p.head_dim != p.head_dim_v) return "head_dim_v: that of q and k alone";
+  if (p.seq_kv == 0) return "no keys: a TMA box needs at least one";
+  if (static_cast<float>(p.scale) <= 0) return "scale: above 0 here";
+  return "";
+}
+
+// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off; P is
+// rounded to the type of V, the row sum adds it before.
+Arithmetic arithmetic(const Problem& problem) {
+  Arithmetic a;
+  a.u_acc = 0x1p-23;
+  a.acc_truncates = true;
+  a.acc_block = 16;
+  a.kv_block = FlashWgmmaTile<128, 1>::kKeys;
+  const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
+  a.u_p = bf16 ? kUBf16 : kUFp16;
+  a.p_underflow = bf16 ? 0x1p-126 : 0x1p-25;  // smaller weights become 0
+  a.leaks_nonfinite = true;
+  return a;
+}
+
+template <int kConsumers, typename Order>
+Variant variant(const char* name, const char* summary) {
+  return {.op = "attention",
+          .name = name,
+          .summary = summary,
+          .needs_cuda = 90,
+          .limits = {{.key = "layout", .values = {"dense"}},
+                     {.key = "dtype", .values = {"bf16", "fp16"}},
+                     {.key = "kv_dtype", .values = {"same"}},
+                     {.key = "out_dtype", .values = {"same"}},
+                     {.key = "seq_q", .max = 1 << 30},
+                     {.key = "seq_kv", .max = 1 << 30},
+                     {.key = "head_dim", .min = 64, .max = 128, .multiple_of = 64},
+                     {.key = "head_dim_v", .min = 64, .max = 128, .multiple_of = 64},
+                     {.key = "window_left", .max = -1},
+                     {.key = "window_right", .max = -1},
+                     {.key = "v", .values = {"given"}},
+                     {.key = "bias", .values = {"none"}},
+                     {.key = "allowed", .values = {"none"}},
+                     {.key = "alibi", .values = {"none"}},
+                     {.key = "sinks", .values = {"none"}}},
+          .declines = declines,
+          .arithmetic = arithmetic,
+          .prepare = prepare<kConsumers, Order>,
+          .keeps_operands = true,
+          .unit = "cuda_tensor_bf16"};
+}
+template <int kConsumers>
+KernelLaunch launch_of() {
+  using Tile = FlashWgmmaTile<128, kConsumers>;
+  return {.threads = Tile::kThreads, .dynamic_shared_bytes = Tile::kSharedBytes};
+}
+
+const Registration in_series{variant<3, FlashInSeries>(
+    "cuda_flash_wgmma_a", "CUDA, fused on wgmma, 3 x 64 rows x 128 keys in series, TMA")};
+const Registration overlapped{variant<2, FlashOverlapped>(
+    "cuda_flash_wgmma_b", "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA")};
+const LaunchesKernel launch_a("attention/cuda_flash_wgmma_a", "attend_warpgroups", launch_of<3>());
+const LaunchesKernel launch_b("attention/cuda_flash_wgmma_b", "attend_warpgroups", launch_of<2>());
+
+}  // namespace
+}  // namespace pareto

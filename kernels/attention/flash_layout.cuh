@@ -1,0 +1,151 @@
+// Shared memory of attention/cuda_flash_wgmma, as TMA writes and wgmma reads it, and the order in
+// which K and V pass through the ring: shared with the host tests (which define __device__ as
+// nothing).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda_pipeline.cuh"
+#include "kernels/cuda_wgmma_maps.h"
+
+namespace pareto::cuda {
+
+/// A tile is panels of 64 elements of the head, 128 bytes, × all its rows, swizzled: one TMA box.
+/// `kWarpgroups` multiply, one more loads.
+template <int kDimension, int kWarpgroups>
+struct FlashWgmmaTile {
+  static constexpr int kDim = kDimension;  ///< of q, k, v and o: 64 or 128
+  static constexpr int kConsumers = kWarpgroups;
+  static constexpr int kConsumerRows = 64;
+  static constexpr int kRows = kConsumers * kConsumerRows;
+  static constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;
+  static_assert(kConsumers >= 1 && kConsumers <= 3);
+  static constexpr int kKeys = 128;
+  // Registers of a thread after the warpgroups have shared out those of the launch, 65536 in all.
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
+  static constexpr int kStages = 4;  ///< of K or V: they take turns
+  static constexpr int kPanelElements = 64;
+  static constexpr int kPanels = kDim / kPanelElements;
+  static constexpr Swizzle kSwizzle = Swizzle::k128;
+  static constexpr int kSpan = span_bytes(kSwizzle);
+
+  static constexpr int kQBytes = kConsumerRows * kDim * 2;  ///< of one consumer
+  static constexpr int kStageBytes = kKeys * kDim * 2;
+  static constexpr int kBarriers = 2 * kStages + 1;
+  static constexpr int kStagesOffset = kConsumers * kQBytes;
+  static constexpr int kBarrierOffset = kStagesOffset + kStages * kStageBytes;
+  static constexpr int kSharedBytes = kBarrierOffset + 8 * kBarriers;
+
+  static constexpr std::uint32_t q_panel(int consumer, int panel) {
+    return static_cast<std::uint32_t>(consumer * kQBytes + panel * kConsumerRows * kSpan);
+  }
+  static constexpr std::uint32_t stage_panel(int stage, int panel) {
+    return static_cast<std::uint32_t>(kStagesOffset + stage * kStageBytes + panel * kKeys * kSpan);
+  }
+
+  /// Operands of step `k16` of Q·Kᵀ (16 elements of the head), from the start of shared memory.
+  static constexpr MatrixDescriptor q_operand(int consumer, int k16) {
+    return k_step(q_panel(consumer, k16 / 4), kConsumerRows, k16 % 4);
+  }
+  static constexpr MatrixDescriptor k_operand(int stage, int k16) {
+    return k_step(stage_panel(stage, k16 / 4), kKeys, k16 % 4);
+  }
+  /// Of step `k16` of P·V (16 keys).
+  static constexpr MatrixDescriptor v_operand(int stage, int k16) {
+    return mn_major(stage_panel(stage, 0) + static_cast<std::uint32_t>(16 * k16 * kSpan), kKeys,
+                    kSwizzle);
+  }
+
+ private:
+  static constexpr MatrixDescriptor k_step(std::uint32_t panel, int rows, int step) {
+    MatrixDescriptor d = k_major(panel, rows, kSwizzle);
+    d.start += static_cast<std::uint32_t>(step) * k_major_step(rows, kSwizzle);
+    return d;
+  }
+};
+
+/// What a step of the ring holds: K or V of a tile.
+struct FlashStep {
+  bool values = false;
+  std::int64_t tile = 0;
+  constexpr bool operator==(const FlashStep&) const = default;
+};
+
+// The two orders of work of a warpgroup. A `Ring` waits for full stages and gives them back;
+// multiply_keys(stage) and multiply_values(stage) start products that read the stage until
+// finish<n>() has returned, which leaves at most the n products started last running; weigh(tile)
+// turns the logits into weights, and pack() hands them to the next multiply_values.
+
+/// Logits, weights and sums of a tile one after the other: little in registers, other warpgroups
+/// have to fill the gaps.
+struct FlashInSeries {
+  static constexpr FlashStep step(std::int64_t index, std::int64_t /*tiles*/) {
+    return {index % 2 == 1, index / 2};
+  }
+  template <typename Ring>
+  __device__ static void attend(Ring& ring, PipelinePosition& at, int tiles, int stages) {
+#pragma unroll 1
+    for (int tile = 0; tile < tiles; ++tile) {
+      ring.wait_full(at.stage, at.phase);
+      ring.multiply_keys(at.stage);
+      ring.template finish<0>();
+      ring.release(at.stage);
+      at.advance(stages);
+      ring.weigh(tile);
+      ring.pack();
+      ring.wait_full(at.stage, at.phase);
+      ring.multiply_values(at.stage);
+      ring.template finish<0>();
+      ring.release(at.stage);
+      at.advance(stages);
+    }
+  }
+};
+
+/// The sums of one tile run beside the logits of the next and their weights: K comes one tile
+/// ahead of V.
+struct FlashOverlapped {
+  static constexpr FlashStep step(std::int64_t index, std::int64_t tiles) {
+    if (index == 2 * tiles - 1) return {true, tiles - 1};
+    if (index == 0 || index % 2 == 1) return {false, (index + 1) / 2};
+    return {true, index / 2 - 1};
+  }
+  template <typename Ring>
+  __device__ static void attend(Ring& ring, PipelinePosition& at, int tiles, int stages) {
+    if (tiles == 0) return;
+    ring.wait_full(at.stage, at.phase);
+    ring.multiply_keys(at.stage);
+    ring.template finish<0>();
+    ring.release(at.stage);
+    at.advance(stages);
+    ring.weigh(0);
+    ring.pack();
+    ring.wait_full(at.stage, at.phase);
+#pragma unroll 1
+    for (int tile = 1; tile < tiles; ++tile) {
+      const int keys = at.stage;
+      ring.multiply_keys(at.stage);
+      at.advance(stages);
+      ring.wait_full(at.stage, at.phase);
+      ring.multiply_values(at.stage);
+      ring.template finish<1>();
+      ring.release(keys);
+      ring.weigh(tile);
+      // Here, since the loop of a wait keeps ptxas from moving the weights behind finish<0>.
+      PipelinePosition next = at;
+      next.advance(stages);
+      ring.wait_full(next.stage, next.phase);
+      ring.template finish<0>();
+      ring.release(at.stage);
+      at = next;
+      ring.pack();
+    }
+    ring.multiply_values(at.stage);
+    ring.template finish<0>();
+    ring.release(at.stage);
+    at.advance(stages);
+  }
+};
+
+}  // namespace pareto::cuda
