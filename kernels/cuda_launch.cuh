@@ -36,8 +36,8 @@ void launch_grid(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size
   check_cuda(cudaGetLastError(), "kernel launch");
 }
 
-/// The same with blocks that work in clusters of `cluster` neighbours along x, which divides grid.x.
-/// Compute capability 9.0 and later.
+/// The same with blocks that work in clusters of `cluster` neighbours along x, which divides
+/// grid.x. Compute capability 9.0 and later.
 template <typename... Parameters, typename... Arguments>
 void launch_clusters(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
                      int cluster, const Arguments&... arguments) {

@@ -54,9 +54,8 @@ void start_tile(const TensorMaps& maps, const QgemmProblem& p, const Call& call,
   const CUtensorMap w = maps.of(call.in[kQgemmW].data, p.x_dtype, p.N, p.K, T::kN / T::kCluster);
   const DeviceEpilogue epilogue{call.in[kQgemmBias].as<const float>(), p.activation, p.out_dtype,
                                 call.out[kQgemmY].data};
-  launch_clusters(wgmma_products<T, kBf16>, dim3(static_cast<unsigned>(blocks)),
-                  dim3(T::kThreads), T::kSharedBytes, T::kCluster, x, w,
-                  GemmShape{p.M, p.N, p.K}, epilogue);
+  launch_clusters(wgmma_products<T, kBf16>, dim3(static_cast<unsigned>(blocks)), dim3(T::kThreads),
+                  T::kSharedBytes, T::kCluster, x, w, GemmShape{p.M, p.N, p.K}, epilogue);
 }
 
 template <class T>
@@ -145,8 +144,8 @@ Variant variant(const char* name, const char* summary, decltype(Variant::prepare
   };
 }
 
-const Registration registration{
-    variant("cuda_wgmma", "CUDA, bf16 and fp16 by wgmma, TMA ring, clusters of 2 share w", prepare)};
+const Registration registration{variant(
+    "cuda_wgmma", "CUDA, bf16 and fp16 by wgmma, TMA ring, clusters of 2 share w", prepare)};
 const Registration registration_a{
     variant("cuda_wgmma_a", "CUDA, bf16 and fp16 by wgmma, TMA ring, no clusters", prepare_a)};
 const LaunchesKernel launch_of_products("qgemm/cuda_wgmma", "wgmma_products",

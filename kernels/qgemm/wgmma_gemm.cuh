@@ -72,9 +72,8 @@ struct WgmmaMultiplier {
   }
   __device__ __forceinline__ void multiply(int stage, std::int64_t /*step*/) {
     constexpr Swizzle kSwizzle = Swizzle::k128;
-    const std::uint64_t a =
-        encoded(k_major(stages.x(stage) + static_cast<std::uint32_t>(group * 64 * 128), 64,
-                        kSwizzle));
+    const std::uint64_t a = encoded(
+        k_major(stages.x(stage) + static_cast<std::uint32_t>(group * 64 * 128), 64, kSwizzle));
     const std::uint64_t b = encoded(k_major(stages.w(stage), T::kN, kSwizzle));
     pin(sum);
     wgmma_fence();
@@ -147,8 +146,8 @@ __device__ __forceinline__ void store_slice(unsigned char* slice, std::int64_t r
     const std::int64_t r = row + e / kColumns;
     const std::int64_t c = column + e % kColumns;
     if (r >= p.M || c >= p.N) continue;
-    float4 v = *reinterpret_cast<const float4*>(
-        slice + slice_offset(e / kColumns, e % kColumns, kColumns));
+    float4 v = *reinterpret_cast<const float4*>(slice +
+                                                slice_offset(e / kColumns, e % kColumns, kColumns));
     if (p.N % 4 == 0) {
       if (plain.bias != nullptr) {
         v = {v.x + plain.bias[c], v.y + plain.bias[c + 1], v.z + plain.bias[c + 2],
@@ -175,8 +174,8 @@ __device__ __forceinline__ void store_sums(const float (&sum)[T::kSums], unsigne
 #pragma unroll
     for (int r = first / 2; r < (first + T::kSliceColumns) / 2; r += 2) {
       const Element e = wgmma_d32(lane, r);
-      *reinterpret_cast<float2*>(slice + slice_offset(e.row, e.column - first, T::kSliceColumns)) =
-          {sum[r], sum[r + 1]};
+      *reinterpret_cast<float2*>(
+          slice + slice_offset(e.row, e.column - first, T::kSliceColumns)) = {sum[r], sum[r + 1]};
     }
     __syncwarp();
     store_slice<T>(slice, row, column + first, p, epilogue);
@@ -187,7 +186,7 @@ __device__ __forceinline__ void store_sums(const float (&sum)[T::kSums], unsigne
 /// The tiles of one block, in the order in which its warpgroups go through them.
 template <class T>
 struct WgmmaTiles {
-  std::int64_t rows = 0;     ///< of units, one unit being a tile of each block of a cluster
+  std::int64_t rows = 0;  ///< of units, one unit being a tile of each block of a cluster
   std::int64_t columns = 0;
   std::uint32_t rank = 0;
 

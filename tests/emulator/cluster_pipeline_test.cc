@@ -94,8 +94,8 @@ class Cluster {
     }
     void wait_products(int running) {
       c.fibers_.wait_until([this, running] {
-        return static_cast<int>(
-                   c.of(block).products[static_cast<std::size_t>(consumer)].size()) <= running;
+        return static_cast<int>(c.of(block).products[static_cast<std::size_t>(consumer)].size()) <=
+               running;
       });
     }
     void release(int stage) { c.release(block, stage); }

@@ -1,10 +1,10 @@
 // Shared memory, order of tiles and choice of tiles of qgemm/cuda_wgmma, on the host.
-#include "kernels/qgemm/wgmma_layout.h"
-
 #include <gtest/gtest.h>
 
 #include <set>
 #include <utility>
+
+#include "kernels/qgemm/wgmma_layout.h"
 
 namespace pareto::cuda {
 namespace {
@@ -15,8 +15,7 @@ TEST(WgmmaLayout, UnitsCoverTheGridOnce) {
     std::set<std::pair<std::int64_t, std::int64_t>> seen;
     for (std::int64_t unit = 0; unit < rows * columns; ++unit) {
       const MatrixPlace place = unit_place(unit, rows, columns);
-      ASSERT_TRUE(place.row >= 0 && place.row < rows && place.column >= 0 &&
-                  place.column < columns)
+      ASSERT_TRUE(place.row >= 0 && place.row < rows && place.column >= 0 && place.column < columns)
           << rows << " x " << columns << ": unit " << unit;
       seen.insert({place.row, place.column});
     }
