@@ -32,10 +32,6 @@ using cuda::W4Tile;
 template <bool kBf16>
 class W4Lane : public cuda::DeviceLane {
  public:
-  // 128 + code in bf16, 1024 + code in fp16.
-  static constexpr std::uint32_t kCodeBits = kBf16 ? 0x43004300 : 0x64006400;
-  static constexpr std::uint32_t kCodeZero = kBf16 ? 0x43084308 : 0x64086408;
-
   __device__ explicit W4Lane(unsigned char* shared)
       : DeviceLane(shared), shared_(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))) {}
 
@@ -53,17 +49,21 @@ class W4Lane : public cuda::DeviceLane {
                  : "r"(shared_ + offset)
                  : "memory");
   }
-  /// a − kCodeZero, exact.
-  __device__ std::uint32_t subtract_zero(std::uint32_t a) const {
-    std::uint32_t difference = 0;
-    if constexpr (kBf16) {  // a · 1 − 136: compute capability 8 has no subtraction
-      asm("fma.rn.bf16x2 %0, %1, %2, %3;\n"
-          : "=r"(difference)
-          : "r"(a), "r"(0x3f803f80), "r"(kCodeZero ^ 0x80008000U));
+  // 128 + code in bf16, 1024 + code in fp16: exact, and so is the difference. lop3 by name: left to
+  // itself the compiler makes two instructions of it, with a constant in each.
+  __device__ std::uint32_t decode_pairs(std::uint32_t word) const {
+    constexpr std::uint32_t kBase = kBf16 ? 0x43004300 : 0x64006400;
+    constexpr int kAndOr = 0xea;
+    std::uint32_t pair = 0;
+    asm("lop3.b32 %0, %1, %2, %3, %4;\n"
+        : "=r"(pair)
+        : "r"(word), "r"(0x000f000f), "r"(kBase), "n"(kAndOr));
+    if constexpr (kBf16) {  // · 1 − 136: compute capability 8 has no subtraction
+      asm("fma.rn.bf16x2 %0, %0, %1, %2;\n" : "+r"(pair) : "r"(0x3f803f80), "r"(0xc308c308));
     } else {
-      asm("sub.rn.f16x2 %0, %1, %2;\n" : "=r"(difference) : "r"(a), "r"(kCodeZero));
+      asm("sub.rn.f16x2 %0, %0, %1;\n" : "+r"(pair) : "r"(0x64086408));
     }
-    return difference;
+    return pair;
   }
   __device__ void multiply_pairs(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                                  std::uint32_t b1) {

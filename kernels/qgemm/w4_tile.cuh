@@ -1,7 +1,7 @@
 // The loop of qgemm/cuda_w4a16 over units of 128 rows of w × 128 of k, by a block of 8 warps.
 // Written once, for the device and for the host emulator (see cuda_lane.cuh); beside its methods a
-// `Lane` here has load_words, multiply_pairs, float_of_half, the constant kCodeBits (a number in
-// both halves of a word, whose low 4 bits take a code) and subtract_zero (that number + 8).
+// `Lane` here has load_words, float_of_half, decode_pairs (code − 8 of the low 4 bits of both
+// halves of a word, in the type of x) and multiply_pairs.
 //
 // Codes − 8 are exact in 16 bits and so are their products with x in fp32; the scale of a group
 // multiplies its sum, in fp32. Weights are the M side of the product, so that few rows of x waste
@@ -83,7 +83,7 @@ template <typename Lane>
 __device__ void decode_w4(Lane& lane, std::uint32_t word, std::uint32_t (&a)[4]) {
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
-    a[q] = lane.subtract_zero((word >> (4 * q) & 0x000f000fU) | Lane::kCodeBits);
+    a[q] = lane.decode_pairs(word >> (4 * q));
   }
 }
 

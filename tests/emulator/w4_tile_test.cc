@@ -22,7 +22,6 @@ std::uint32_t bf16_bits(float value) { return std::bit_cast<std::uint32_t>(value
 
 // bf16, as the device's lane does it.
 struct W4Lane : Lane {
-  static constexpr std::uint32_t kCodeBits = 0x43004300;  // 128 + code
   explicit W4Lane(const Lane& lane) : Lane(lane) {}
 
   template <std::size_t kCount>
@@ -32,10 +31,11 @@ struct W4Lane : Lane {
       to[i] = std::bit_cast<std::uint32_t>(load_shared(offset + 4 * i));
     }
   }
-  std::uint32_t subtract_zero(std::uint32_t a) {
-    const auto low = float_of(a & 0xffffU) - 136;
-    const auto high = float_of(a >> 16U) - 136;
-    return bf16_bits(low) | bf16_bits(high) << 16U;
+  std::uint32_t decode_pairs(std::uint32_t word) {
+    const auto code = [&](unsigned shift) {
+      return bf16_bits(static_cast<float>(static_cast<int>(word >> shift & 15U) - 8));
+    };
+    return code(0) | code(16) << 16U;
   }
   void multiply_pairs(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                       std::uint32_t b1) {
