@@ -14,96 +14,39 @@
 #include <vector>
 
 #include "harness/variant.h"
-#include "kernels/qgemm/tensor_map.cuh"
-#include "kernels/qgemm/wgmma_gemm.cuh"
+#include "kernels/qgemm/wgmma_launch.cuh"
 #include "reference/qgemm.h"
 
 namespace pareto {
 namespace {
 
-using cuda::GemmShape;
 using cuda::WgmmaTile;
+using cuda::WgmmaType;
 
 using LargeTile = WgmmaTile<2, 256, 4, 2>;
 
-template <class T, bool kBf16>
-__global__ void __launch_bounds__(T::kThreads, 1)
-    wgmma_products(const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap w,
-                   GemmShape p, DeviceEpilogue epilogue) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ __align__(1024) unsigned char stages[];
-  cuda::wgmma_block<T, kBf16>(stages, x, w, p, epilogue);
-#endif
-}
-
-// One size of tile, ready to be launched.
-struct Choice {
-  cuda::TileSize size;
-  void (*allow)();
-  void (*start)(const TensorMaps& maps, const QgemmProblem& p, const Call& call, int blocks);
-};
-
-template <class T, bool kBf16>
-void allow_tile() {
-  allow_shared(wgmma_products<T, kBf16>, T::kSharedBytes);
-}
-
-template <class T, bool kBf16>
-void start_tile(const TensorMaps& maps, const QgemmProblem& p, const Call& call, int blocks) {
-  const CUtensorMap x = maps.of(call.in[kQgemmX].data, p.x_dtype, p.M, p.K, T::kM);
-  const CUtensorMap w = maps.of(call.in[kQgemmW].data, p.x_dtype, p.N, p.K, T::kN / T::kCluster);
-  const DeviceEpilogue epilogue{call.in[kQgemmBias].as<const float>(), p.activation, p.out_dtype,
-                                call.out[kQgemmY].data};
-  launch_clusters(wgmma_products<T, kBf16>, dim3(static_cast<unsigned>(blocks)), dim3(T::kThreads),
-                  T::kSharedBytes, T::kCluster, x, w, GemmShape{p.M, p.N, p.K}, epilogue);
-}
-
-template <class T>
-Choice choice_of(bool bf16) {
-  const cuda::TileSize size{T::kM, T::kN, T::kCluster};
-  if (bf16) return {size, allow_tile<T, true>, start_tile<T, true>};
-  return {size, allow_tile<T, false>, start_tile<T, false>};
-}
-
 class CudaWgmma : public Prepared {
  public:
-  CudaWgmma(const QgemmProblem& p, const std::vector<Choice>& choices)
-      : p_(p), chosen_(choices.front()) {
-    const std::int64_t multiprocessors = device().info().multiprocessors;
-    const auto cost = [&](const Choice& c) {
-      return cuda::tile_cost(c.size, p.M, p.N, multiprocessors);
-    };
-    for (const Choice& c : choices) {
-      if (cost(c) < cost(chosen_)) chosen_ = c;
-    }
-    const std::int64_t cluster = chosen_.size.cluster;
-    const std::int64_t units =
-        ceil_div(p.M, chosen_.size.m * cluster) * ceil_div(p.N, chosen_.size.n);
-    blocks_ = static_cast<int>(std::min(units, multiprocessors / cluster) * cluster);
-    chosen_.allow();
-  }
+  CudaWgmma(const QgemmProblem& p, const std::vector<WgmmaChoice>& choices)
+      : p_(p), gemm_(p.M, p.N, choices) {}
 
   void run(const Call& call) override {
-    if (blocks_ > 0) chosen_.start(maps_, p_, call, blocks_);
+    gemm_.start({{p_.M, p_.N, p_.K}, p_.x_dtype, call.in[kQgemmX].data, call.in[kQgemmW].data, {}},
+                {call.in[kQgemmBias].as<const float>(), p_.activation, p_.out_dtype,
+                 call.out[kQgemmY].data});
   }
 
  private:
   QgemmProblem p_;
-  TensorMaps maps_;
-  Choice chosen_;
-  int blocks_ = 0;
+  WgmmaGemm gemm_;
 };
 
-// The larger tile first: of equal costs the first is taken.
 template <class Largest>
 std::unique_ptr<Prepared> prepare_with(const Problem& problem) {
   const auto p = QgemmProblem::from(problem);
-  const bool bf16 = p.x_dtype == DType::kBf16;
-  return std::make_unique<CudaWgmma>(
-      p, std::vector<Choice>{choice_of<Largest>(bf16), choice_of<WgmmaTile<2, 128, 6, 1>>(bf16),
-                             choice_of<WgmmaTile<1, 128, 8, 1>>(bf16),
-                             choice_of<WgmmaTile<1, 64, 10, 1>>(bf16),
-                             choice_of<WgmmaTile<1, 32, 12, 1>>(bf16)});
+  return std::make_unique<CudaWgmma>(p, p.x_dtype == DType::kBf16
+                                            ? wgmma_choices<Largest, WgmmaType::kBf16>()
+                                            : wgmma_choices<Largest, WgmmaType::kF16>());
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,

@@ -16,7 +16,8 @@ struct GemmShape {
   std::int64_t K = 0;
 };
 
-/// Addresses of a ring of stages in shared memory: x [kM][64], w [kN][64], and its barriers.
+/// Addresses of a ring of stages in shared memory: x [kM] and w [kN] rows of one span of k, and its
+/// barriers.
 template <class T>
 struct WgmmaStages {
   std::uint32_t base = 0;
@@ -31,8 +32,20 @@ struct WgmmaStages {
   __device__ std::uint32_t empty(int stage) const { return full(stage) + 8 * T::kStages; }
 };
 
+/// Elements of k in a stage.
+template <class T, WgmmaType kType>
+constexpr int span_elements() {
+  return kType == WgmmaType::kS8 ? T::kRowBytes : T::kRowBytes / 2;
+}
+
+/// Scales of integer sums: x_scale [M], w_scale [N]. Sums of floats have none.
+struct WgmmaScales {
+  const float* x = nullptr;
+  const float* w = nullptr;
+};
+
 /// Loads the stages of one tile, for `produce`. By one thread.
-template <class T>
+template <class T, WgmmaType kType>
 struct WgmmaLoader {
   WgmmaStages<T> stages;
   const CUtensorMap& x;
@@ -46,7 +59,7 @@ struct WgmmaLoader {
   }
   __device__ void load(int stage, std::int64_t step) {
     const std::uint32_t full = stages.full(stage);
-    const int k = static_cast<int>(step) * T::kK;
+    const int k = static_cast<int>(step) * span_elements<T, kType>();
     mbarrier_expect(full, T::kStageBytes);  // what peers load counts here, too
     tma_load(stages.x(stage), x, k, row, full);
     if constexpr (T::kCluster == 1) {
@@ -61,11 +74,11 @@ struct WgmmaLoader {
 };
 
 /// Multiplies the stages of one tile, for `consume`. By a warpgroup.
-template <class T, bool kBf16>
+template <class T, WgmmaType kType>
 struct WgmmaMultiplier {
   WgmmaStages<T> stages;
   int group = 0;
-  float (&sum)[T::kSums];
+  WgmmaSum<kType> (&sum)[T::kSums];
 
   __device__ __forceinline__ void wait_full(int stage, std::uint32_t parity) {
     mbarrier_wait(stages.full(stage), parity);
@@ -78,9 +91,9 @@ struct WgmmaMultiplier {
     pin(sum);
     wgmma_fence();
 #pragma unroll
-    for (unsigned k16 = 0; k16 < T::kK / 16; ++k16) {
-      const std::uint64_t step = k16 * descriptor_field(k_major_step(64, kSwizzle));
-      wgmma_multiply<T::kN, kBf16>(sum, a + step, b + step);
+    for (unsigned part = 0; part < T::kRowBytes / 32; ++part) {
+      const std::uint64_t step = part * descriptor_field(k_major_step(64, kSwizzle));
+      wgmma_multiply<T::kN, kType>(sum, a + step, b + step);
     }
     wgmma_commit();
     pin(sum);
@@ -163,19 +176,33 @@ __device__ __forceinline__ void store_slice(unsigned char* slice, std::int64_t r
   }
 }
 
+/// Two neighbouring sums of one row, as floats; those outside of y may be anything.
+__device__ __forceinline__ float2 scaled_pair(float a, float b, std::int64_t, std::int64_t,
+                                              const GemmShape&, const WgmmaScales&) {
+  return {a, b};
+}
+__device__ __forceinline__ float2 scaled_pair(std::int32_t a, std::int32_t b, std::int64_t row,
+                                              std::int64_t column, const GemmShape& p,
+                                              const WgmmaScales& scales) {
+  const float x = row < p.M ? scales.x[row] : 0;
+  return {static_cast<float>(a) * x * (column < p.N ? scales.w[column] : 0),
+          static_cast<float>(b) * x * (column + 1 < p.N ? scales.w[column + 1] : 0)};
+}
+
 /// This warp's 16 rows of the tile, slice by slice.
-template <class T>
-__device__ __forceinline__ void store_sums(const float (&sum)[T::kSums], unsigned char* slice,
+template <class T, typename Sum>
+__device__ __forceinline__ void store_sums(const Sum (&sum)[T::kSums], unsigned char* slice,
                                            std::int64_t row, std::int64_t column,
-                                           const GemmShape& p, const DeviceEpilogue& epilogue) {
+                                           const GemmShape& p, const WgmmaScales& scales,
+                                           const DeviceEpilogue& epilogue) {
   const int lane = static_cast<int>(threadIdx.x % kWarpLanes);
 #pragma unroll
   for (int first = 0; first < T::kN; first += T::kSliceColumns) {
 #pragma unroll
     for (int r = first / 2; r < (first + T::kSliceColumns) / 2; r += 2) {
       const Element e = wgmma_d32(lane, r);
-      *reinterpret_cast<float2*>(
-          slice + slice_offset(e.row, e.column - first, T::kSliceColumns)) = {sum[r], sum[r + 1]};
+      *reinterpret_cast<float2*>(slice + slice_offset(e.row, e.column - first, T::kSliceColumns)) =
+          scaled_pair(sum[r], sum[r + 1], row + e.row, column + e.column, p, scales);
     }
     __syncwarp();
     store_slice<T>(slice, row, column + first, p, epilogue);
@@ -223,9 +250,10 @@ __device__ void init_stages(const WgmmaStages<T>& stages) {
 }
 
 /// What the whole block does.
-template <class T, bool kBf16>
+template <class T, WgmmaType kType>
 __device__ __forceinline__ void wgmma_block(unsigned char* raw, const CUtensorMap& x,
                                             const CUtensorMap& w, const GemmShape& p,
+                                            const WgmmaScales& scales,
                                             const DeviceEpilogue& epilogue) {
   const std::uint32_t misaligned = shared_address(raw) % T::kAlignment;
   unsigned char* shared = raw + (misaligned == 0 ? 0 : T::kAlignment - misaligned);
@@ -233,14 +261,15 @@ __device__ __forceinline__ void wgmma_block(unsigned char* raw, const CUtensorMa
   init_stages(stages);
   const std::uint32_t rank = T::kCluster > 1 ? cluster_rank() : 0;
   const WgmmaTiles<T> tiles(p, rank);
-  const std::int64_t steps = ceil_div(p.K, T::kK);
+  const std::int64_t steps = ceil_div(p.K, span_elements<T, kType>());
   const int group = static_cast<int>(threadIdx.x) / kWarpgroupThreads;
   PipelinePosition at;
   if (group == T::kGroups) {
     if constexpr (T::kGroups == 2) give_registers<40>();
     if (threadIdx.x % kWarpgroupThreads == 0) {
       tiles.each([&](std::int64_t row, std::int64_t column) {
-        WgmmaLoader<T> loader{stages, x, w, rank, static_cast<int>(row), static_cast<int>(column)};
+        WgmmaLoader<T, kType> loader{
+            stages, x, w, rank, static_cast<int>(row), static_cast<int>(column)};
         produce(loader, at, steps, T::kStages);
       });
     }
@@ -249,12 +278,12 @@ __device__ __forceinline__ void wgmma_block(unsigned char* raw, const CUtensorMa
     const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
     unsigned char* slice = shared + T::kSlicesAt + warp * T::kSliceFloats * 4;
     tiles.each([&](std::int64_t row, std::int64_t column) {
-      float sum[T::kSums];
+      WgmmaSum<kType> sum[T::kSums];
 #pragma unroll
-      for (float& s : sum) s = 0;
-      WgmmaMultiplier<T, kBf16> multiplier{stages, group, sum};
+      for (auto& s : sum) s = 0;
+      WgmmaMultiplier<T, kType> multiplier{stages, group, sum};
       consume(multiplier, at, steps, T::kStages);
-      store_sums<T>(sum, slice, row + 16 * warp, column, p, epilogue);
+      store_sums<T>(sum, slice, row + 16 * warp, column, p, scales, epilogue);
     });
   }
   // Until here a peer may still write into this block's stages or arrive at its barriers.

@@ -16,7 +16,7 @@ struct WgmmaTile {
   static constexpr int kGroups = Groups;
   static constexpr int kM = 64 * Groups;
   static constexpr int kN = N;
-  static constexpr int kK = 64;  ///< elements of a stage: one span of 128 bytes
+  static constexpr int kRowBytes = 128;  ///< of k in a stage: one span of the swizzle
   static constexpr int kStages = Stages;
   static constexpr int kCluster = Cluster;
   static constexpr int kThreads = kWarpgroupThreads * (Groups + 1);

@@ -1,12 +1,18 @@
-// wgmma.mma_async m64nNk16 on 16-bit operands in shared memory, both K-major, into fp32: sums
-// [64, N] of a warpgroup += a · bᵀ. PTX ISA 9.1, "wgmma.mma_async".
+// wgmma.mma_async on 32 bytes of k of both operands in shared memory, K-major: sums [64, N] of a
+// warpgroup += a · bᵀ. PTX ISA 9.1, "wgmma.mma_async".
 //
 // The accumulators are the operands %0 … %(N/2 − 1) of the instruction; the macros spell them.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace pareto::cuda {
+
+/// Operands; 16-bit ones are summed in fp32, s8 in s32.
+enum class WgmmaType : std::uint8_t { kBf16, kF16, kS8 };
+template <WgmmaType kType>
+using WgmmaSum = std::conditional_t<kType == WgmmaType::kS8, std::int32_t, float>;
 
 // clang-format off
 #define PARETO_SUMS_16 \
@@ -22,35 +28,40 @@ namespace pareto::cuda {
   ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
   ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-#define PARETO_BOUND_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define PARETO_BOUND_16(d, i) \
-  PARETO_BOUND_4(d, i), PARETO_BOUND_4(d, i + 4), PARETO_BOUND_4(d, i + 8), PARETO_BOUND_4(d, i + 12)
-#define PARETO_BOUND_32(d, i) PARETO_BOUND_16(d, i), PARETO_BOUND_16(d, i + 16)
-#define PARETO_BOUND_64(d, i) PARETO_BOUND_32(d, i), PARETO_BOUND_32(d, i + 32)
-#define PARETO_BOUND_128(d, i) PARETO_BOUND_64(d, i), PARETO_BOUND_64(d, i + 64)
+#define PARETO_BOUND_4(c, d, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
+#define PARETO_BOUND_16(c, d, i) \
+  PARETO_BOUND_4(c, d, i), PARETO_BOUND_4(c, d, i + 4), PARETO_BOUND_4(c, d, i + 8), \
+      PARETO_BOUND_4(c, d, i + 12)
+#define PARETO_BOUND_32(c, d, i) PARETO_BOUND_16(c, d, i), PARETO_BOUND_16(c, d, i + 16)
+#define PARETO_BOUND_64(c, d, i) PARETO_BOUND_32(c, d, i), PARETO_BOUND_32(c, d, i + 32)
+#define PARETO_BOUND_128(c, d, i) PARETO_BOUND_64(c, d, i), PARETO_BOUND_64(c, d, i + 64)
 
-// The second and third operand numbers are N/2 and N/2 + 1; the sums stay (scale-d is true).
-#define PARETO_WGMMA(n, type, sums, a_number, b_number)                                  \
+// The last two operand numbers are N/2 and N/2 + 1; the sums stay (scale-d is true). 16-bit
+// operands may be negated and transposed: they are not.
+#define PARETO_WGMMA(shape, types, constraint, sums, a_number, b_number, flags)           \
   asm volatile("{\n.reg .pred keep;\nsetp.eq.u32 keep, 0, 0;\n"                          \
-               "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {"       \
-               PARETO_SUMS_##sums "}, %" #a_number ", %" #b_number ", keep, 1, 1, 0, 0;\n}\n" \
-               : PARETO_BOUND_##sums(d, 0)                                                \
+               "wgmma.mma_async.sync.aligned." shape "." types " {"                       \
+               PARETO_SUMS_##sums "}, %" #a_number ", %" #b_number ", keep" flags ";\n}\n" \
+               : PARETO_BOUND_##sums(constraint, d, 0)                                    \
                : "l"(a), "l"(b))
+#define PARETO_WGMMA_N(n, sums, a_number, b_number)                                          \
+  if constexpr (kN == n && kType == WgmmaType::kBf16)                                        \
+    PARETO_WGMMA("m64n" #n "k16", "f32.bf16.bf16", "+f", sums, a_number, b_number, ", 1, 1, 0, 0"); \
+  if constexpr (kN == n && kType == WgmmaType::kF16)                                         \
+    PARETO_WGMMA("m64n" #n "k16", "f32.f16.f16", "+f", sums, a_number, b_number, ", 1, 1, 0, 0"); \
+  if constexpr (kN == n && kType == WgmmaType::kS8)                                          \
+    PARETO_WGMMA("m64n" #n "k32", "s32.s8.s8", "+r", sums, a_number, b_number, "")
 // clang-format on
 
 /// d += a · bᵀ; a and b are descriptors (cuda_wgmma_maps.h) of 64 and N rows of 32 bytes.
-template <int kN, bool kBf16>
-__device__ __forceinline__ void wgmma_multiply(float (&d)[kN / 2], std::uint64_t a,
+template <int kN, WgmmaType kType>
+__device__ __forceinline__ void wgmma_multiply(WgmmaSum<kType> (&d)[kN / 2], std::uint64_t a,
                                                std::uint64_t b) {
   static_assert(kN == 32 || kN == 64 || kN == 128 || kN == 256);
-  if constexpr (kN == 32 && kBf16) PARETO_WGMMA(32, "bf16", 16, 16, 17);
-  if constexpr (kN == 32 && !kBf16) PARETO_WGMMA(32, "f16", 16, 16, 17);
-  if constexpr (kN == 64 && kBf16) PARETO_WGMMA(64, "bf16", 32, 32, 33);
-  if constexpr (kN == 64 && !kBf16) PARETO_WGMMA(64, "f16", 32, 32, 33);
-  if constexpr (kN == 128 && kBf16) PARETO_WGMMA(128, "bf16", 64, 64, 65);
-  if constexpr (kN == 128 && !kBf16) PARETO_WGMMA(128, "f16", 64, 64, 65);
-  if constexpr (kN == 256 && kBf16) PARETO_WGMMA(256, "bf16", 128, 128, 129);
-  if constexpr (kN == 256 && !kBf16) PARETO_WGMMA(256, "f16", 128, 128, 129);
+  PARETO_WGMMA_N(32, 16, 16, 17);
+  PARETO_WGMMA_N(64, 32, 32, 33);
+  PARETO_WGMMA_N(128, 64, 64, 65);
+  PARETO_WGMMA_N(256, 128, 128, 129);
 }
 
 /// Before the first product after threads touched the accumulators.
@@ -71,8 +82,14 @@ __device__ __forceinline__ void pin(float (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
+template <int kCount>
+__device__ __forceinline__ void pin(std::int32_t (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
 
 #undef PARETO_WGMMA
+#undef PARETO_WGMMA_N
 #undef PARETO_SUMS_16
 #undef PARETO_SUMS_32
 #undef PARETO_SUMS_64

@@ -91,7 +91,7 @@ void stage_test() {
   const std::uint32_t x = T::kAlignment;
   const std::uint32_t w = x + T::kXBytes;
   for (int group = 0; group < T::kGroups; ++group) {
-    for (std::uint32_t k16 = 0; k16 < T::kK / 16; ++k16) {
+    for (std::uint32_t k16 = 0; k16 < T::kRowBytes / 32; ++k16) {
       MatrixDescriptor a =
           k_major(x + static_cast<std::uint32_t>(group * 64 * 128), 64, Swizzle::k128);
       a.start += k16 * k_major_step(64, Swizzle::k128);
