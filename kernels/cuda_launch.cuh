@@ -36,6 +36,25 @@ void launch_grid(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size
   check_cuda(cudaGetLastError(), "kernel launch");
 }
 
+/// The same with blocks that work in clusters of `cluster` neighbours along x, which divides
+/// grid.x. Compute capability 9.0 and later.
+template <typename... Parameters, typename... Arguments>
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+                     int cluster, const Arguments&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = call_stream();
+  config.attrs = &attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, arguments...), "kernel launch");
+}
+
 /// Lets `kernel` have more than 48 KiB of dynamic shared memory: in `prepare`, once.
 template <typename... Parameters>
 void allow_shared(void (*kernel)(Parameters...), int shared_bytes) {
