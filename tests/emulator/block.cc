@@ -43,10 +43,17 @@ std::span<Block::SharedByte> Block::at(std::uint32_t offset, std::size_t bytes) 
   return std::span(shared_).subspan(offset, bytes);
 }
 
+bool Block::unordered(int other, int warp, std::int64_t epoch, const Lane& lane) {
+  if (epoch < 0 || epoch / Lane::kWarpEpochs != lane.epoch_ / Lane::kWarpEpochs) return false;
+  if (warp != lane.thread() / kWarpLanes) return true;
+  return epoch == lane.epoch_ && other != lane.thread();
+}
+
 void Block::claim_for_writing(std::uint32_t offset, std::size_t bytes, const Lane& lane) {
   for (SharedByte& byte : at(offset, bytes)) {
-    const bool read_by_other = byte.read_epoch == lane.epoch_ && byte.reader != lane.thread();
-    const bool written_by_other = byte.write_epoch == lane.epoch_ && byte.writer != lane.thread();
+    const bool read_by_other = unordered(byte.reader, byte.reader_warp, byte.read_epoch, lane);
+    const bool written_by_other =
+        unordered(byte.writer, byte.writer / kWarpLanes, byte.write_epoch, lane);
     if (read_by_other || written_by_other || byte.copying != kNobody) {
       throw Fault(fmt::format("race: thread {} writes at {} what thread {} {} since the barrier",
                               lane.thread(), offset, read_by_other ? byte.reader : byte.writer,
@@ -77,14 +84,20 @@ void Block::read(std::uint32_t offset, std::span<std::byte> bytes, const Lane& l
     if (!byte.written) {
       throw Fault(fmt::format("thread {} reads at {} what nobody wrote", lane.thread(), offset));
     }
-    if (byte.write_epoch == lane.epoch_ && byte.writer != lane.thread()) {
+    if (unordered(byte.writer, byte.writer / kWarpLanes, byte.write_epoch, lane)) {
       throw Fault(
           fmt::format("race: thread {} reads at {} what thread {} has written since the "
                       "barrier",
                       lane.thread(), offset, byte.writer));
     }
-    const bool first = byte.read_epoch != lane.epoch_;
-    byte.reader = first || byte.reader == lane.thread() ? lane.thread() : kSeveral;
+    const int warp = lane.thread() / kWarpLanes;
+    if (!unordered(byte.reader, byte.reader_warp, byte.read_epoch, lane)) {
+      byte.reader = lane.thread();
+      byte.reader_warp = warp;
+    } else {
+      byte.reader = kSeveral;
+      if (byte.reader_warp != warp) byte.reader_warp = kSeveral;
+    }
     byte.read_epoch = lane.epoch_;
     bytes[i] = byte.value;
   }
@@ -171,7 +184,80 @@ void Lane::barrier() {
   } else {
     block_.fibers_.wait_until([this, number] { return block_.barriers_ > number; });
   }
+  epoch_ = (number + 1) * kWarpEpochs;
+}
+
+void Lane::warp_barrier() {
+  block_.meet(*this, "syncwarp", [](Block::Meeting& /*meeting*/) {});
   ++epoch_;
+}
+
+void Lane::copy_16_bytes(std::uint32_t offset, const void* from) {
+  copy_chunk(offset, static_cast<const std::uint16_t*>(from), 8, true);
+}
+
+std::uint32_t Lane::load_word(std::uint32_t offset) {
+  if (offset % 4 != 0) throw Fault(fmt::format("word at {}: not aligned", offset));
+  std::uint32_t value = 0;
+  block_.read(offset, std::as_writable_bytes(std::span(&value, 1)), *this);
+  return value;
+}
+
+// Whatever is there, without a claim to it.
+std::uint32_t Lane::peek_word(std::uint32_t offset) const {
+  std::uint32_t value = 0;
+  for (unsigned shift = 0; const Block::SharedByte& byte : block_.at(offset, sizeof(value))) {
+    value |= static_cast<std::uint32_t>(byte.copying == Block::kNobody ? byte.value
+                                                                       : std::byte{0xff})
+             << shift;
+    shift += 8;
+  }
+  return value;
+}
+
+void Lane::load_words(std::uint32_t offset, std::uint32_t& first, std::uint32_t& second) {
+  if (offset % 8 != 0) throw Fault(fmt::format("two words at {}: not aligned", offset));
+  first = load_word(offset);
+  second = load_word(offset + 4);
+}
+
+void Lane::store_word(std::uint32_t offset, std::uint32_t value) {
+  block_.claim_for_writing(offset, sizeof(value), *this);
+  block_.write(offset, std::as_bytes(std::span(&value, 1)), *this);
+}
+
+std::uint32_t Lane::shuffle(const char* instruction, std::uint32_t value,
+                            const std::function<int(int)>& source) {
+  shuffled_ = value;
+  block_.meet(*this, instruction, [&source](Block::Meeting& meeting) {
+    std::array<std::uint32_t, kWarpLanes> sent{};
+    for (std::size_t l = 0; l < sent.size(); ++l) sent[l] = meeting.lanes[l]->shuffled_;
+    for (int l = 0; l < kWarpLanes; ++l) {
+      meeting.lanes[static_cast<std::size_t>(l)]->shuffled_ =
+          sent[static_cast<std::size_t>(source(l))];
+    }
+  });
+  return shuffled_;
+}
+
+std::uint32_t Lane::shift_up(std::uint32_t value, int distance) {
+  return shuffle("shfl.up", value, [distance](int l) { return l < distance ? l : l - distance; });
+}
+
+std::uint32_t Lane::of_last_lane(std::uint32_t value) {
+  return shuffle("shfl.idx", value, [](int) { return kWarpLanes - 1; });
+}
+
+// prmt without its sign mode, which nobody uses.
+std::uint32_t Lane::permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t selectors) const {
+  const std::uint64_t bytes = std::uint64_t{b} << 32U | a;
+  std::uint32_t result = 0;
+  for (unsigned i = 0; i < 4; ++i) {
+    const std::uint32_t selector = selectors >> 4 * i & 15U;
+    if (selector > 7) throw Fault(fmt::format("byte selector {}", selector));
+    result |= static_cast<std::uint32_t>(bytes >> 8 * selector & 255U) << 8 * i;
+  }
+  return result;
 }
 
 void Lane::store_shared(std::uint32_t offset, float value) {

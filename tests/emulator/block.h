@@ -3,7 +3,8 @@
 //
 // Shared memory knows of each byte who wrote and who read it since the last barrier. Reading what
 // nobody wrote, what is still being copied, or what another thread wrote without a barrier in
-// between is an error, and so is writing where another thread may still read.
+// between is an error, and so is writing where another thread may still read. Between threads of
+// one warp a barrier of that warp is enough.
 #pragma once
 
 #include <array>
@@ -46,6 +47,7 @@ class Block {
     int copying = kNobody;  ///< thread whose copy is on its way here
     int writer = kNobody;   ///< the last one, in epoch `write_epoch`
     int reader = kNobody;   ///< of epoch `read_epoch`
+    int reader_warp = kNobody;
     std::int64_t write_epoch = -1;
     std::int64_t read_epoch = -1;
   };
@@ -56,6 +58,9 @@ class Block {
     const char* instruction = nullptr;
   };
 
+  /// Whether what `other` of `warp` did in epoch `epoch` may happen at the same time as what `lane`
+  /// does.
+  static bool unordered(int other, int warp, std::int64_t epoch, const Lane& lane);
   std::span<SharedByte> at(std::uint32_t offset, std::size_t bytes);
   void claim_for_writing(std::uint32_t offset, std::size_t bytes, const Lane& lane);
   void write(std::uint32_t offset, std::span<const std::byte> bytes, const Lane& lane);
@@ -73,7 +78,7 @@ class Block {
   std::int64_t barriers_ = 0;
 };
 
-/// One thread: the interface of kernels/cuda_lane.cuh.
+/// One thread: the interface of kernels/cuda_lane.cuh and kernels/sparse/sparse_lane.cuh.
 class Lane {
  public:
   Lane(Block& block, int thread) : block_(block), thread_(thread) {}
@@ -94,20 +99,36 @@ class Lane {
   void load_matrices(std::uint32_t (&to)[4], std::uint32_t offset);
   void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
 
+  virtual void warp_barrier();
+  void copy_16_bytes(std::uint32_t offset, const void* from);
+  std::uint32_t load_word(std::uint32_t offset);
+  [[nodiscard]] std::uint32_t peek_word(std::uint32_t offset) const;
+  void load_words(std::uint32_t offset, std::uint32_t& first, std::uint32_t& second);
+  void store_word(std::uint32_t offset, std::uint32_t value);
+  std::uint32_t shift_up(std::uint32_t value, int distance);
+  std::uint32_t of_last_lane(std::uint32_t value);
+  [[nodiscard]] std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b,
+                                            std::uint32_t selectors) const;
+
  private:
   friend class Block;
+  static constexpr std::int64_t kWarpEpochs = std::int64_t{1} << 32;
+  std::uint32_t shuffle(const char* instruction, std::uint32_t value,
+                        const std::function<int(int)>& source);
   struct Copy {
     std::uint32_t offset;
     std::array<std::byte, 16> bytes;
   };
   Block& block_;
   int thread_;
-  std::int64_t epoch_ = 0;  ///< barriers passed
+  /// Barriers passed: of the block, in units of kWarpEpochs, and of the warp since.
+  std::int64_t epoch_ = 0;
   std::vector<Copy> open_;  ///< not committed yet
   std::vector<std::vector<Copy>> groups_;
   // Operands of the instruction that is waiting for the warp.
   int distance_ = 0;
   float exchanged_ = 0;
+  std::uint32_t shuffled_ = 0;
   std::uint32_t offset_ = 0;
   std::uint32_t* matrices_ = nullptr;
   float* sum_ = nullptr;

@@ -1,0 +1,296 @@
+// One tile of y = x · Wᵀ by a block of warps that read W in units of a bitmap and its values
+// (bitmap_units.h) and multiply dense fragments. Written once, for the device and for the host
+// emulator: a `Lane` is one thread with its intrinsics (sparse_lane.cuh).
+//
+// The block's tile is 32 rows of W and 8 · kBlocks tokens. The columns are shared out over the
+// warps; each has a ring of stages in shared memory of its own, which holds both row tiles' units
+// of one block of 64 columns, and waits for nobody else. At the end the warps' sums are added, in
+// pairs.
+//
+// Expanding a unit: the words that each lane's values take are counted in four bytes at once and
+// summed up over the lanes in one scan; a lane's share then begins and ends at known words, and
+// each half of its fragment comes from 2 words, by selectors from a table of 16 entries.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/sparse/bitmap_units.h"
+
+namespace pareto::cuda {
+
+/// y[M,N] = x[M,K] · W[N,K]ᵀ; x in 16-bit codes, W packed in rows of ⌈N/32⌉·2 tiles.
+struct BitmapProblem {
+  std::int64_t M = 0;
+  std::int64_t N = 0;
+  std::int64_t K = 0;
+  std::int64_t units = 0;                 ///< of a row tile
+  const std::uint16_t* x = nullptr;       ///< [M,K]
+  const std::uint32_t* words = nullptr;   ///< 16-byte aligned
+  const std::uint32_t* offset = nullptr;  ///< BitmapPacked
+  int stage_bytes = 0;                    ///< of the longest unit
+};
+
+/// kBlocks: blocks of 8 tokens.
+template <int kBlocks>
+struct BitmapTile {
+  static constexpr int kWarps = 8;
+  static constexpr int kThreads = kWarps * kWarpLanes;
+  static constexpr int kRowTiles = 2;
+  static constexpr int kRows = kRowTiles * BitmapUnit::kRows;
+  static constexpr int kTokens = 8 * kBlocks;
+  static constexpr int kStages = 4;
+  static constexpr int kTableBytes = 2 * 16 * 8;  ///< front and back entries
+  /// A token's sums in shared memory, in floats: 4 more, so that the 8 rows and 4 tokens of one
+  /// store lie in 32 banks.
+  static constexpr int kSumStride = kRows + 4;
+  static constexpr int kSumBytes = kWarps * kTokens * kSumStride * 4;
+  static constexpr int kBehindBytes = 16;  ///< that the last lane may look at behind its unit
+
+  /// With stages of so many bytes: the sums lie where the stages were.
+  static constexpr int shared_bytes(int stage_bytes) {
+    const int ring = kWarps * kStages * kRowTiles * stage_bytes + kBehindBytes;
+    return kTableBytes + (ring > kSumBytes ? ring : kSumBytes);
+  }
+};
+
+/// 8 elements of a row of x.
+struct alignas(16) TokenChunk {
+  std::uint32_t pair[4] = {};
+};
+
+/// Columns k … k+7 of a row; zeros beyond the matrix. `aligned`: rows begin at 16-byte boundaries.
+__device__ inline TokenChunk load_tokens(const BitmapProblem& p, std::int64_t row, std::int64_t k,
+                                         bool aligned) {
+  TokenChunk chunk;
+  if (row >= p.M || k >= p.K) return chunk;
+  const std::uint16_t* from = p.x + row * p.K + k;
+  if (aligned) return *reinterpret_cast<const TokenChunk*>(from);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (k + i < p.K) chunk.pair[i / 2] |= static_cast<std::uint32_t>(from[i]) << 16 * (i % 2);
+  }
+  return chunk;
+}
+
+/// One warp's work: its share of the columns, its ring.
+template <typename Lane, int kBlocks>
+class BitmapWarp {
+  using T = BitmapTile<kBlocks>;
+  using U = BitmapUnit;
+
+ public:
+  __device__ BitmapWarp(Lane& lane, const BitmapProblem& p, std::int64_t row_tile,
+                        std::int64_t token)
+      : lane_(lane),
+        p_(p),
+        l_(lane.thread() % kWarpLanes),
+        warp_(lane.thread() / kWarpLanes),
+        token_(token + group_of(l_)),
+        aligned_(p.K % 8 == 0),
+        end_(p.units * (warp_ + 1) / T::kWarps),
+        next_(p.units * warp_ / T::kWarps) {
+    for (int i = 0; i < T::kRowTiles; ++i) {
+      offset_[i] = p.offset + (row_tile + i) * p.units;
+      // The next unit to be copied begins at begin_ and ends at finish_.
+      begin_[i] = next_ < end_ ? offset_[i][next_] : 0;
+      finish_[i] = next_ < end_ ? offset_[i][next_ + 1] : 0;
+    }
+  }
+
+  /// This warp's sums over its share of the columns.
+  __device__ void run(float (&sum)[T::kRowTiles][kBlocks][4]) {
+    std::int64_t unit = next_;
+#pragma unroll
+    for (int s = 0; s < T::kStages - 1; ++s) copy(s);
+    int stage = 0;
+    for (; unit < end_; ++unit) {
+      TokenChunk x[2][kBlocks];
+      if constexpr (kBlocks <= 4) load(x[0], unit, 0), load(x[1], unit, 1);
+      lane_.template wait_copies<T::kStages - 2>();
+      // After it the unit is there for the warp, and the last one's stage is free.
+      lane_.warp_barrier();
+      copy(stage == 0 ? T::kStages - 1 : stage - 1);
+      multiply(stage, unit, x, sum);
+      stage = stage + 1 == T::kStages ? 0 : stage + 1;
+    }
+    lane_.template wait_copies<0>();
+  }
+
+ private:
+  __device__ std::uint32_t place(int stage, int row_tile) const {
+    return static_cast<std::uint32_t>(
+        T::kTableBytes +
+        ((warp_ * T::kStages + stage) * T::kRowTiles + row_tile) * p_.stage_bytes);
+  }
+
+  // Starts the copies of the next unit, if there is one.
+  __device__ void copy(int stage) {
+    if (next_ < end_) {
+#pragma unroll
+      for (int i = 0; i < T::kRowTiles; ++i) {
+        const std::uint32_t chunks = finish_[i] - begin_[i];
+        const std::uint32_t* from = p_.words + std::int64_t{begin_[i]} * 4;
+        for (auto c = static_cast<std::uint32_t>(l_); c < chunks; c += kWarpLanes) {
+          lane_.copy_16_bytes(place(stage, i) + c * U::kChunkBytes, from + c * 4);
+        }
+        begin_[i] = finish_[i];
+        if (next_ + 1 < end_) finish_[i] = offset_[i][next_ + 2];
+      }
+      ++next_;
+    }
+    lane_.commit_copies();
+  }
+
+  // x of groups 2·half and 2·half + 1, as fragments B.
+  __device__ void load(TokenChunk (&x)[kBlocks], std::int64_t unit, int half) {
+    const std::int64_t k = unit * U::kColumns + 16 * member_of(l_) + 8 * half;
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) x[b] = load_tokens(p_, token_ + 8 * b, k, aligned_);
+  }
+
+  // Where each lane's shares of the four groups begin and end, in words behind the masks.
+  struct Shares {
+    std::uint32_t mask;
+    std::uint32_t begin;  ///< within its group, a byte for each
+    std::uint32_t end;
+    std::uint32_t all;  ///< of the group
+  };
+  __device__ Shares shares(std::uint32_t unit) {
+    Shares s;
+    s.mask = lane_.load_word(unit + 4 * static_cast<std::uint32_t>(l_));
+    const std::uint32_t own = bitmap_words(s.mask);
+    s.end = own;
+#pragma unroll
+    for (int distance = 1; distance < kWarpLanes; distance *= 2) {
+      const std::uint32_t below = lane_.shift_up(s.end, distance);
+      if (l_ >= distance) s.end += below;
+    }
+    s.begin = s.end - own;
+    s.all = lane_.of_last_lane(s.end);
+    return s;
+  }
+
+  // Fragment A of one group, whose words begin at `words`.
+  __device__ void expand(const Shares& s, int group, std::uint32_t words, std::uint32_t (&a)[4]) {
+    const auto shift = static_cast<std::uint32_t>(8 * group);
+    const std::uint32_t bits = s.mask >> shift;
+    const std::uint32_t front = (bits & 15U) * 8;
+    const std::uint32_t back = (bits >> 4U & 15U) * 8 + T::kTableBytes / 2;
+    const std::uint32_t begin = words + (s.begin >> shift & 255U) * 4;
+    const std::uint32_t end = words + (s.end >> shift & 255U) * 4;
+    const std::uint32_t first = lane_.peek_word(begin);
+    const std::uint32_t second = lane_.peek_word(begin + 4);
+    const std::uint32_t before = lane_.peek_word(end - 8);
+    const std::uint32_t last = lane_.peek_word(end - 4);
+    ExpandEntry f;
+    ExpandEntry b;
+    lane_.load_words(front, f.selectors, f.zeros);
+    lane_.load_words(back, b.selectors, b.zeros);
+    a[0] = lane_.permute_bytes(first, 0, f.selectors);
+    a[1] = lane_.permute_bytes(first, second, f.selectors >> 16U) & f.zeros;
+    a[2] = lane_.permute_bytes(before, last, b.selectors >> 16U) & b.zeros;
+    a[3] = lane_.permute_bytes(last, 0, b.selectors);
+  }
+
+  __device__ void multiply(int stage, std::int64_t unit, TokenChunk (&x)[2][kBlocks],
+                           float (&sum)[T::kRowTiles][kBlocks][4]) {
+    Shares s[T::kRowTiles];
+    std::uint32_t words[T::kRowTiles];
+#pragma unroll
+    for (int i = 0; i < T::kRowTiles; ++i) {
+      s[i] = shares(place(stage, i));
+      words[i] = place(stage, i) + U::kMaskBytes;
+    }
+#pragma unroll
+    for (int group = 0; group < U::kGroups; ++group) {
+      if constexpr (kBlocks > 4) {
+        if (group % 2 == 0) load(x[group / 2], unit, group / 2);
+      }
+#pragma unroll
+      for (int i = 0; i < T::kRowTiles; ++i) {
+        std::uint32_t a[4];
+        expand(s[i], group, words[i], a);
+        words[i] += (s[i].all >> 8 * group & 255U) * 4;
+#pragma unroll
+        for (int b = 0; b < kBlocks; ++b) {
+          const TokenChunk& chunk = x[group / 2][b];
+          lane_.multiply(sum[i][b], a, chunk.pair[group % 2 * 2], chunk.pair[group % 2 * 2 + 1]);
+        }
+      }
+    }
+  }
+
+  Lane& lane_;
+  const BitmapProblem& p_;
+  int l_;
+  int warp_;
+  std::int64_t token_;
+  bool aligned_;
+  std::int64_t end_;
+  std::int64_t next_;  ///< unit to be copied
+  const std::uint32_t* offset_[T::kRowTiles];
+  std::uint32_t begin_[T::kRowTiles];
+  std::uint32_t finish_[T::kRowTiles];
+};
+
+template <int kBlocks>
+constexpr std::uint32_t bitmap_sum_offset(int warp, int token, int row) {
+  using T = BitmapTile<kBlocks>;
+  return static_cast<std::uint32_t>(T::kTableBytes +
+                                    ((warp * T::kTokens + token) * T::kSumStride + row) * 4);
+}
+
+template <int kBlocks, typename Lane>
+__device__ void fill_expand_table(Lane& lane) {
+  const int entry = lane.thread();
+  if (entry < 32) {
+    const auto bits = static_cast<unsigned>(entry % 16);
+    const ExpandEntry e = entry < 16 ? expand_front(bits) : expand_back(bits);
+    lane.store_word(static_cast<std::uint32_t>(8 * entry), e.selectors);
+    lane.store_word(static_cast<std::uint32_t>(8 * entry + 4), e.zeros);
+  }
+}
+
+/// The whole tile, from row tile `row_tile` (even) and token `token` on: calls store(token, row,
+/// sum) for this thread's elements inside of y.
+template <int kBlocks, typename Lane, typename Store>
+__device__ void bitmap_tile(Lane& lane, const BitmapProblem& p, std::int64_t row_tile,
+                            std::int64_t token, const Store& store) {
+  using T = BitmapTile<kBlocks>;
+  fill_expand_table<kBlocks>(lane);
+  lane.barrier();
+  float sum[T::kRowTiles][kBlocks][4] = {};
+  BitmapWarp<Lane, kBlocks>(lane, p, row_tile, token).run(sum);
+  lane.barrier();  // all units have been read
+#pragma unroll
+  for (int i = 0; i < T::kRowTiles; ++i) {
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const Element at = mma_d32(lane.thread() % kWarpLanes, e);
+        lane.store_shared(bitmap_sum_offset<kBlocks>(lane.thread() / kWarpLanes, 8 * b + at.column,
+                                                     BitmapUnit::kRows * i + at.row),
+                          sum[i][b][e]);
+      }
+    }
+  }
+  lane.barrier();
+  for (int e = lane.thread(); e < T::kTokens * T::kRows; e += T::kThreads) {
+    float part[T::kWarps];
+#pragma unroll
+    for (int w = 0; w < T::kWarps; ++w) {
+      part[w] = lane.load_shared(bitmap_sum_offset<kBlocks>(w, e / T::kRows, e % T::kRows));
+    }
+#pragma unroll
+    for (int step = T::kWarps / 2; step > 0; step /= 2) {
+#pragma unroll
+      for (int w = 0; w < step; ++w) part[w] += part[w + step];
+    }
+    const std::int64_t m = token + e / T::kRows;
+    const std::int64_t n = row_tile * BitmapUnit::kRows + e % T::kRows;
+    if (m < p.M && n < p.N) store(m, n, part[0]);
+  }
+}
+
+}  // namespace pareto::cuda
