@@ -30,16 +30,17 @@ struct BitmapProblem {
   int stage_bytes = 0;                    ///< of the longest unit
 };
 
-/// kBlocks: blocks of 8 tokens.
-template <int kBlocks>
+/// kCountBlocks: blocks of 8 tokens. Warps and stages are open to measurement.
+template <int kCountBlocks, int kCountWarps = 8, int kCountStages = 4>
 struct BitmapTile {
-  static constexpr int kWarps = 8;
+  static constexpr int kBlocks = kCountBlocks;
+  static constexpr int kWarps = kCountWarps;
   static constexpr int kThreads = kWarps * kWarpLanes;
   static constexpr int kRowTiles = 2;
   static constexpr int kRows = kRowTiles * BitmapUnit::kRows;
   static constexpr int kTokens = 8 * kBlocks;
-  static constexpr int kStages = 4;
-  static constexpr int kTableBytes = 2 * 16 * 8;  ///< front and back entries
+  static constexpr int kStages = kCountStages;
+  static constexpr int kTableBytes = 2 * 16 * 4;  ///< selectors of front and back
   /// A token's sums in shared memory, in floats: 4 more, so that the 8 rows and 4 tokens of one
   /// store lie in 32 banks.
   static constexpr int kSumStride = kRows + 4;
@@ -58,25 +59,25 @@ struct alignas(16) TokenChunk {
   std::uint32_t pair[4] = {};
 };
 
-/// Columns k … k+7 of a row; zeros beyond the matrix. `aligned`: rows begin at 16-byte boundaries.
-__device__ inline TokenChunk load_tokens(const BitmapProblem& p, std::int64_t row, std::int64_t k,
+/// Columns k … k+7 of a row of x, which may be null; zeros beyond K. `aligned`: the row begins at a
+/// 16-byte boundary and K is a multiple of 8.
+__device__ inline TokenChunk load_tokens(const std::uint16_t* row, std::int64_t k, std::int64_t K,
                                          bool aligned) {
   TokenChunk chunk;
-  if (row >= p.M || k >= p.K) return chunk;
-  const std::uint16_t* from = p.x + row * p.K + k;
-  if (aligned) return *reinterpret_cast<const TokenChunk*>(from);
+  if (row == nullptr || k >= K) return chunk;
+  if (aligned) return *reinterpret_cast<const TokenChunk*>(row + k);
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    if (k + i < p.K) chunk.pair[i / 2] |= static_cast<std::uint32_t>(from[i]) << 16 * (i % 2);
+    if (k + i < K) chunk.pair[i / 2] |= static_cast<std::uint32_t>(row[k + i]) << 16 * (i % 2);
   }
   return chunk;
 }
 
 /// One warp's work: its share of the columns, its ring.
-template <typename Lane, int kBlocks>
+template <typename Lane, typename T>
 class BitmapWarp {
-  using T = BitmapTile<kBlocks>;
   using U = BitmapUnit;
+  static constexpr int kBlocks = T::kBlocks;
 
  public:
   __device__ BitmapWarp(Lane& lane, const BitmapProblem& p, std::int64_t row_tile,
@@ -85,21 +86,25 @@ class BitmapWarp {
         p_(p),
         l_(lane.thread() % kWarpLanes),
         warp_(lane.thread() / kWarpLanes),
-        token_(token + group_of(l_)),
         aligned_(p.K % 8 == 0),
-        end_(p.units * (warp_ + 1) / T::kWarps),
-        next_(p.units * warp_ / T::kWarps) {
+        end_(static_cast<int>(p.units * (warp_ + 1) / T::kWarps)),
+        next_(static_cast<int>(p.units * warp_ / T::kWarps)) {
     for (int i = 0; i < T::kRowTiles; ++i) {
       offset_[i] = p.offset + (row_tile + i) * p.units;
       // The next unit to be copied begins at begin_ and ends at finish_.
       begin_[i] = next_ < end_ ? offset_[i][next_] : 0;
       finish_[i] = next_ < end_ ? offset_[i][next_ + 1] : 0;
     }
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) {
+      const std::int64_t m = token + 8 * b + group_of(l_);
+      x_[b] = m < p.M ? p.x + m * p.K : nullptr;
+    }
   }
 
   /// This warp's sums over its share of the columns.
   __device__ void run(float (&sum)[T::kRowTiles][kBlocks][4]) {
-    std::int64_t unit = next_;
+    int unit = next_;
 #pragma unroll
     for (int s = 0; s < T::kStages - 1; ++s) copy(s);
     int stage = 0;
@@ -119,8 +124,7 @@ class BitmapWarp {
  private:
   __device__ std::uint32_t place(int stage, int row_tile) const {
     return static_cast<std::uint32_t>(
-        T::kTableBytes +
-        ((warp_ * T::kStages + stage) * T::kRowTiles + row_tile) * p_.stage_bytes);
+        T::kTableBytes + ((warp_ * T::kStages + stage) * T::kRowTiles + row_tile) * p_.stage_bytes);
   }
 
   // Starts the copies of the next unit, if there is one.
@@ -128,11 +132,9 @@ class BitmapWarp {
     if (next_ < end_) {
 #pragma unroll
       for (int i = 0; i < T::kRowTiles; ++i) {
-        const std::uint32_t chunks = finish_[i] - begin_[i];
-        const std::uint32_t* from = p_.words + std::int64_t{begin_[i]} * 4;
-        for (auto c = static_cast<std::uint32_t>(l_); c < chunks; c += kWarpLanes) {
-          lane_.copy_16_bytes(place(stage, i) + c * U::kChunkBytes, from + c * 4);
-        }
+        lane_.template copy_chunks<U::kLongestBytes / U::kChunkBytes>(
+            place(stage, i), p_.words + std::int64_t{begin_[i]} * 4,
+            static_cast<int>(finish_[i] - begin_[i]));
         begin_[i] = finish_[i];
         if (next_ + 1 < end_) finish_[i] = offset_[i][next_ + 2];
       }
@@ -142,10 +144,10 @@ class BitmapWarp {
   }
 
   // x of groups 2·half and 2·half + 1, as fragments B.
-  __device__ void load(TokenChunk (&x)[kBlocks], std::int64_t unit, int half) {
-    const std::int64_t k = unit * U::kColumns + 16 * member_of(l_) + 8 * half;
+  __device__ void load(TokenChunk (&x)[kBlocks], int unit, int half) {
+    const std::int64_t k = std::int64_t{unit} * U::kColumns + 16 * member_of(l_) + 8 * half;
 #pragma unroll
-    for (int b = 0; b < kBlocks; ++b) x[b] = load_tokens(p_, token_ + 8 * b, k, aligned_);
+    for (int b = 0; b < kBlocks; ++b) x[b] = load_tokens(x_[b], k, p_.K, aligned_);
   }
 
   // Where each lane's shares of the four groups begin and end, in words behind the masks.
@@ -162,37 +164,37 @@ class BitmapWarp {
     s.end = own;
 #pragma unroll
     for (int distance = 1; distance < kWarpLanes; distance *= 2) {
-      const std::uint32_t below = lane_.shift_up(s.end, distance);
-      if (l_ >= distance) s.end += below;
+      s.end = lane_.add_below(s.end, distance);
     }
     s.begin = s.end - own;
     s.all = lane_.of_last_lane(s.end);
     return s;
   }
 
-  // Fragment A of one group, whose words begin at `words`.
-  __device__ void expand(const Shares& s, int group, std::uint32_t words, std::uint32_t (&a)[4]) {
-    const auto shift = static_cast<std::uint32_t>(8 * group);
-    const std::uint32_t bits = s.mask >> shift;
-    const std::uint32_t front = (bits & 15U) * 8;
-    const std::uint32_t back = (bits >> 4U & 15U) * 8 + T::kTableBytes / 2;
-    const std::uint32_t begin = words + (s.begin >> shift & 255U) * 4;
-    const std::uint32_t end = words + (s.end >> shift & 255U) * 4;
+  // Fragment A of one group, whose words begin at `words`: then moved on to the next group's.
+  __device__ void expand(const Shares& s, int group, std::uint32_t& words, std::uint32_t (&a)[4]) {
+    const std::uint32_t bits = s.mask >> 8 * group;
+    const std::uint32_t front = lane_.load_word((bits & 15U) * 4);
+    const std::uint32_t back = lane_.load_word((bits >> 4U & 15U) * 4 + T::kTableBytes / 2);
+    const std::uint32_t pick = std::uint32_t{4} << 8 * group;  // four times the byte of the group
+    const std::uint32_t begin = lane_.add_byte_products(s.begin, pick, words);
+    const std::uint32_t end = lane_.add_byte_products(s.end, pick, words);
+    words = lane_.add_byte_products(s.all, pick, words);
     const std::uint32_t first = lane_.peek_word(begin);
     const std::uint32_t second = lane_.peek_word(begin + 4);
     const std::uint32_t before = lane_.peek_word(end - 8);
     const std::uint32_t last = lane_.peek_word(end - 4);
-    ExpandEntry f;
-    ExpandEntry b;
-    lane_.load_words(front, f.selectors, f.zeros);
-    lane_.load_words(back, b.selectors, b.zeros);
-    a[0] = lane_.permute_bytes(first, 0, f.selectors);
-    a[1] = lane_.permute_bytes(first, second, f.selectors >> 16U) & f.zeros;
-    a[2] = lane_.permute_bytes(before, last, b.selectors >> 16U) & b.zeros;
-    a[3] = lane_.permute_bytes(last, 0, b.selectors);
+    a[0] = lane_.permute_bytes(first, 0, front);
+    a[1] =
+        lane_.permute_bytes(first, second, front >> 16U) & kept(s.mask, spread_bits(group, false));
+    a[2] = lane_.permute_bytes(before, last, back >> 16U) & kept(s.mask, spread_bits(group, true));
+    a[3] = lane_.permute_bytes(last, 0, back);
+  }
+  __device__ std::uint32_t kept(std::uint32_t mask, const SpreadBits& spread) const {
+    return lane_.permute_bytes(mask << spread.shift, mask << (spread.shift - 1), spread.selectors);
   }
 
-  __device__ void multiply(int stage, std::int64_t unit, TokenChunk (&x)[2][kBlocks],
+  __device__ void multiply(int stage, int unit, TokenChunk (&x)[2][kBlocks],
                            float (&sum)[T::kRowTiles][kBlocks][4]) {
     Shares s[T::kRowTiles];
     std::uint32_t words[T::kRowTiles];
@@ -210,7 +212,6 @@ class BitmapWarp {
       for (int i = 0; i < T::kRowTiles; ++i) {
         std::uint32_t a[4];
         expand(s[i], group, words[i], a);
-        words[i] += (s[i].all >> 8 * group & 255U) * 4;
 #pragma unroll
         for (int b = 0; b < kBlocks; ++b) {
           const TokenChunk& chunk = x[group / 2][b];
@@ -224,43 +225,52 @@ class BitmapWarp {
   const BitmapProblem& p_;
   int l_;
   int warp_;
-  std::int64_t token_;
   bool aligned_;
-  std::int64_t end_;
-  std::int64_t next_;  ///< unit to be copied
+  int end_;
+  int next_;                         ///< unit to be copied
+  const std::uint16_t* x_[kBlocks];  ///< the rows of this lane's tokens, null behind the last
   const std::uint32_t* offset_[T::kRowTiles];
   std::uint32_t begin_[T::kRowTiles];
   std::uint32_t finish_[T::kRowTiles];
 };
 
-template <int kBlocks>
+template <typename T>
 constexpr std::uint32_t bitmap_sum_offset(int warp, int token, int row) {
-  using T = BitmapTile<kBlocks>;
   return static_cast<std::uint32_t>(T::kTableBytes +
                                     ((warp * T::kTokens + token) * T::kSumStride + row) * 4);
 }
 
-template <int kBlocks, typename Lane>
+template <typename Lane>
 __device__ void fill_expand_table(Lane& lane) {
   const int entry = lane.thread();
   if (entry < 32) {
     const auto bits = static_cast<unsigned>(entry % 16);
-    const ExpandEntry e = entry < 16 ? expand_front(bits) : expand_back(bits);
-    lane.store_word(static_cast<std::uint32_t>(8 * entry), e.selectors);
-    lane.store_word(static_cast<std::uint32_t>(8 * entry + 4), e.zeros);
+    lane.store_word(static_cast<std::uint32_t>(4 * entry),
+                    entry < 16 ? expand_front(bits) : expand_back(bits));
+  }
+}
+
+/// part(first) + … + part(first + kCount − 1), kCount a power of two.
+template <int kCount, typename Part>
+__device__ float sum_in_pairs(const Part& part, int first) {
+  if constexpr (kCount == 1) {
+    return part(first);
+  } else {
+    return sum_in_pairs<kCount / 2>(part, first) +
+           sum_in_pairs<kCount / 2>(part, first + kCount / 2);
   }
 }
 
 /// The whole tile, from row tile `row_tile` (even) and token `token` on: calls store(token, row,
 /// sum) for this thread's elements inside of y.
-template <int kBlocks, typename Lane, typename Store>
+template <typename T, typename Lane, typename Store>
 __device__ void bitmap_tile(Lane& lane, const BitmapProblem& p, std::int64_t row_tile,
                             std::int64_t token, const Store& store) {
-  using T = BitmapTile<kBlocks>;
-  fill_expand_table<kBlocks>(lane);
+  constexpr int kBlocks = T::kBlocks;
+  fill_expand_table(lane);
   lane.barrier();
   float sum[T::kRowTiles][kBlocks][4] = {};
-  BitmapWarp<Lane, kBlocks>(lane, p, row_tile, token).run(sum);
+  BitmapWarp<Lane, T>(lane, p, row_tile, token).run(sum);
   lane.barrier();  // all units have been read
 #pragma unroll
   for (int i = 0; i < T::kRowTiles; ++i) {
@@ -269,27 +279,22 @@ __device__ void bitmap_tile(Lane& lane, const BitmapProblem& p, std::int64_t row
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const Element at = mma_d32(lane.thread() % kWarpLanes, e);
-        lane.store_shared(bitmap_sum_offset<kBlocks>(lane.thread() / kWarpLanes, 8 * b + at.column,
-                                                     BitmapUnit::kRows * i + at.row),
+        lane.store_shared(bitmap_sum_offset<T>(lane.thread() / kWarpLanes, 8 * b + at.column,
+                                               BitmapUnit::kRows * i + at.row),
                           sum[i][b][e]);
       }
     }
   }
   lane.barrier();
   for (int e = lane.thread(); e < T::kTokens * T::kRows; e += T::kThreads) {
-    float part[T::kWarps];
-#pragma unroll
-    for (int w = 0; w < T::kWarps; ++w) {
-      part[w] = lane.load_shared(bitmap_sum_offset<kBlocks>(w, e / T::kRows, e % T::kRows));
-    }
-#pragma unroll
-    for (int step = T::kWarps / 2; step > 0; step /= 2) {
-#pragma unroll
-      for (int w = 0; w < step; ++w) part[w] += part[w + step];
-    }
+    const float sum_of_warps = sum_in_pairs<T::kWarps>(
+        [&](int warp) {
+          return lane.load_shared(bitmap_sum_offset<T>(warp, e / T::kRows, e % T::kRows));
+        },
+        0);
     const std::int64_t m = token + e / T::kRows;
     const std::int64_t n = row_tile * BitmapUnit::kRows + e % T::kRows;
-    if (m < p.M && n < p.N) store(m, n, part[0]);
+    if (m < p.M && n < p.N) store(m, n, sum_of_warps);
   }
 }
 

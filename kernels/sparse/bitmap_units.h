@@ -8,8 +8,8 @@
 //
 // Values stand group by group, and within it lane by lane, two to a word; every lane's share is
 // whole words. The elements of registers 0 and 1 stand from its begin on, those of registers 2 and
-// 3 up to its end: both halves can be expanded from 2 words at a known place (ExpandEntry), without
-// knowing how many values the other half has.
+// 3 up to its end: both halves can be expanded from 2 words at a known place, without knowing how
+// many values the other half has.
 #pragma once
 
 #include <algorithm>
@@ -47,53 +47,58 @@ constexpr std::uint32_t bitmap_words(std::uint32_t mask) {
   return (bits + 0x01010101U) >> 1U & 0x07070707U;
 }
 
-/// How two registers come out of two words, by their 4 bits. `single`: selectors of a byte
-/// permutation of the outer word (the half's first, or its last) and zero. `both`: of the two words
-/// in order; where `zeros` has no bits the element is zero.
-struct ExpandEntry {
-  std::uint32_t selectors = 0;  ///< single, both << 16
-  std::uint32_t zeros = 0;      ///< bits to keep
-};
-
-/// The two bytes of 16-bit value `value`, or of the zero in the second operand (value 2).
+/// How two registers come out of two words, by their 4 bits: selectors of two byte permutations.
+/// Low half: "single", of the outer word (the half's first, or its last) and zero. High half:
+/// "both", of the two words in order; elements without a bit get any bytes and are masked away.
+///
+/// The two bytes of 16-bit value `value`, or of the zero in the second operand (value 2):
 constexpr std::uint32_t value_bytes(int value) {
   return static_cast<std::uint32_t>(2 * value | (2 * value + 1) << 4);
 }
+constexpr bool has_bit(unsigned bits, int slot) {
+  return (bits >> static_cast<unsigned>(slot) & 1U) != 0;
+}
 
 /// Registers 0 (single) and 1 (both) from the first two words of the lane's share.
-constexpr ExpandEntry expand_front(unsigned bits) {
-  ExpandEntry entry;
+constexpr std::uint32_t expand_front(unsigned bits) {
+  std::uint32_t selectors = 0;
   int rank = 0;
   for (int slot = 0; slot < BitmapUnit::kHalfSlots; ++slot) {
-    const bool kept = (bits >> static_cast<unsigned>(slot) & 1U) != 0;
-    const auto half = static_cast<unsigned>(slot % 2);
-    if (slot < 2) {
-      entry.selectors |= value_bytes(kept ? rank : 2) << 8U * half;
-    } else if (kept) {
-      entry.selectors |= value_bytes(rank) << (16U + 8U * half);
-      entry.zeros |= 0xffffU << 16U * half;
-    }
+    const bool kept = has_bit(bits, slot);
+    const int value = slot < 2 && !kept ? 2 : rank % 4;
+    selectors |= value_bytes(value) << static_cast<unsigned>(8 * slot);
     rank += kept ? 1 : 0;
   }
-  return entry;
+  return selectors;
 }
 
 /// Registers 3 (single) and 2 (both) from the last two words.
-constexpr ExpandEntry expand_back(unsigned bits) {
-  ExpandEntry entry;
+constexpr std::uint32_t expand_back(unsigned bits) {
+  std::uint32_t selectors = 0;
   int rank = 0;  // from the end
   for (int slot = BitmapUnit::kHalfSlots - 1; slot >= 0; --slot) {
-    const bool kept = (bits >> static_cast<unsigned>(slot) & 1U) != 0;
-    const auto half = static_cast<unsigned>(slot % 2);
-    if (slot >= 2) {
-      entry.selectors |= value_bytes(kept ? 1 - rank : 2) << 8U * half;
-    } else if (kept) {
-      entry.selectors |= value_bytes(3 - rank) << (16U + 8U * half);
-      entry.zeros |= 0xffffU << 16U * half;
-    }
+    const bool kept = has_bit(bits, slot);
+    const int single = kept ? 1 - rank : 2;
+    const int value = slot < 2 ? 3 - rank : single;
+    // Slots 2 and 3 are register 3's, the single one.
+    selectors |= value_bytes(value) << static_cast<unsigned>(8 * ((slot + 2) % 4));
     rank += kept ? 1 : 0;
   }
-  return entry;
+  return selectors;
+}
+
+/// Masks of register 1 (front) and 2 (back) of a group, all bits of an element or none, are a byte
+/// permutation that spreads signs: of the mask shifted left by `shift` and by one less.
+struct SpreadBits {
+  int shift = 0;
+  std::uint32_t selectors = 0;
+};
+constexpr SpreadBits spread_bits(int group, bool back) {
+  const auto byte = static_cast<std::uint32_t>(group);
+  const std::uint32_t low = (8U + byte) * 0x11U;
+  const std::uint32_t high = (12U + byte) * 0x11U;
+  // Slots 2 and 3 of the front, 4 and 5 of the back: bits 7 − shift and 8 − shift.
+  return {back ? 3 : 5, low | high << 8U};
 }
 
 /// W [rows, columns], 16-bit codes, in units; row tiles of 16 one after the other, in each the

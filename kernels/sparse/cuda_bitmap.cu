@@ -28,30 +28,30 @@ using cuda::BitmapUnit;
 constexpr int kMostBlocks = 8;
 
 // One block per tile of y.
-template <typename T, int kBlocks>
-__global__ void __launch_bounds__(BitmapTile<kBlocks>::kThreads, kBlocks > 4 ? 1 : 2)
+template <typename T, typename Tile>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks > 4 || Tile::kWarps > 8 ? 1 : 2)
     bitmap_products(BitmapProblem p, DeviceEpilogue epilogue) {
   extern __shared__ __align__(128) unsigned char stages[];
   cuda::SparseLane<T> lane(stages);
   const std::int64_t N = p.N;
-  cuda::bitmap_tile<kBlocks>(lane, p, std::int64_t{blockIdx.x} * BitmapTile<kBlocks>::kRowTiles,
-                             std::int64_t{blockIdx.y} * BitmapTile<kBlocks>::kTokens,
-                             [&](std::int64_t token, std::int64_t row, float sum) {
-                               epilogue.store(token * N + row, row, sum);
-                             });
+  cuda::bitmap_tile<Tile>(lane, p, std::int64_t{blockIdx.x} * Tile::kRowTiles,
+                          std::int64_t{blockIdx.y} * Tile::kTokens,
+                          [&](std::int64_t token, std::int64_t row, float sum) {
+                            epilogue.store(token * N + row, row, sum);
+                          });
 }
 
 // Calls body<kBlocks>() with enough blocks of 8 tokens, or with the most there are.
-template <typename Body>
+template <int kWarps, typename Body>
 void with_blocks(std::int64_t tokens, const Body& body) {
   if (tokens <= 8) {
     body.template operator()<1>();
   } else if (tokens <= 16) {
     body.template operator()<2>();
-  } else if (tokens <= 32) {
+  } else if (tokens <= 32 || kWarps > 8) {
     body.template operator()<4>();
   } else {
-    body.template operator()<kMostBlocks>();
+    if constexpr (kWarps <= 8) body.template operator()<kMostBlocks>();
   }
 }
 
@@ -92,6 +92,7 @@ cuda::BitmapPacked packed_units(const SparseProblem& p, std::span<const Tensor> 
                            });
 }
 
+template <int kWarps, int kStages>
 class CudaBitmap : public Prepared {
  public:
   CudaBitmap(const SparseProblem& problem, const cuda::BitmapPacked& packed)
@@ -101,24 +102,26 @@ class CudaBitmap : public Prepared {
         stage_bytes_(packed.longest_bytes) {
     words_.upload(packed.words);
     offset_.upload(packed.offset);
-    with_type_and_blocks([&]<typename T, int kBlocks>() {
-      allow_shared(bitmap_products<T, kBlocks>, BitmapTile<kBlocks>::shared_bytes(stage_bytes_));
+    with_type_and_tile([&]<typename T, typename Tile>() {
+      allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(stage_bytes_));
     });
   }
 
   void run(const Call& call) override {
-    const BitmapProblem problem{
-        p_.M,           p_.N,
-        p_.K,           ceil_div(p_.K, BitmapUnit::kColumns),
-        call.in[kSparseX].as<const std::uint16_t>(), words_.data(),
-        offset_.data(), stage_bytes_};
+    const BitmapProblem problem{p_.M,
+                                p_.N,
+                                p_.K,
+                                ceil_div(p_.K, BitmapUnit::kColumns),
+                                call.in[kSparseX].as<const std::uint16_t>(),
+                                words_.data(),
+                                offset_.data(),
+                                stage_bytes_};
     const DeviceEpilogue epilogue{call.in[kSparseBias].as<const float>(), p_.activation,
                                   p_.out_dtype, call.out[kSparseY].data};
-    with_type_and_blocks([&]<typename T, int kBlocks>() {
-      using Tile = BitmapTile<kBlocks>;
+    with_type_and_tile([&]<typename T, typename Tile>() {
       const dim3 grid(static_cast<unsigned>(ceil_div(p_.N, Tile::kRows)),
                       static_cast<unsigned>(ceil_div(p_.M, Tile::kTokens)));
-      launch_grid(bitmap_products<T, kBlocks>, grid, dim3(Tile::kThreads),
+      launch_grid(bitmap_products<T, Tile>, grid, dim3(Tile::kThreads),
                   Tile::shared_bytes(stage_bytes_), problem, epilogue);
     });
   }
@@ -127,12 +130,13 @@ class CudaBitmap : public Prepared {
 
  private:
   template <typename Body>
-  void with_type_and_blocks(const Body& body) const {
-    with_blocks(p_.M, [&]<int kBlocks>() {
+  void with_type_and_tile(const Body& body) const {
+    with_blocks<kWarps>(p_.M, [&]<int kBlocks>() {
+      using Tile = BitmapTile<kBlocks, kWarps, kStages>;
       if (p_.dtype == DType::kBf16) {
-        body.template operator()<__nv_bfloat16, kBlocks>();
+        body.template operator()<__nv_bfloat16, Tile>();
       } else {
-        body.template operator()<__half, kBlocks>();
+        body.template operator()<__half, Tile>();
       }
     });
   }
@@ -143,18 +147,20 @@ class CudaBitmap : public Prepared {
   int stage_bytes_;
 };
 
+template <int kWarps, int kStages>
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& /*pool*/) {
   const SparseProblem p = SparseProblem::from(problem);
-  return std::make_unique<CudaBitmap>(p, packed_units(p, in));
+  return std::make_unique<CudaBitmap<kWarps, kStages>>(p, packed_units(p, in));
 }
 
 // As tensor cores sum (see qgemm/cuda_mma); the warps' shares of the columns side by side.
+template <int kWarps>
 Arithmetic arithmetic(const Problem& problem) {
   const SparseProblem p = SparseProblem::from(problem);
   const std::int64_t units = ceil_div(p.K, BitmapUnit::kColumns);
   const std::int64_t share =
-      std::max(ceil_div(units, BitmapTile<1>::kWarps), std::int64_t{1}) * BitmapUnit::kColumns;
+      std::max(ceil_div(units, kWarps), std::int64_t{1}) * BitmapUnit::kColumns;
   Arithmetic a;
   a.u_acc = 0x1p-23;
   a.acc_truncates = true;
@@ -165,22 +171,23 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-const Registration registration{{
-    .op = "sparse",
-    .name = "cuda_bitmap",
-    .summary = "CUDA, bits and nonzeros expanded into fragments of mma.sync",
-    .needs_cuda = 80,
-    .limits = {{.key = "format", .values = {"bitmap"}},
-               {.key = "dtype", .values = {"bf16", "fp16"}},
-               {.key = "M", .max = 65535 * BitmapTile<kMostBlocks>::kTokens}},
-    .arithmetic = arithmetic,
-    .prepare = prepare,
-    .unit = "cuda_tensor_bf16",
-}};
-const LaunchesKernel launch_of_products(
-    "sparse/cuda_bitmap", "bitmap_products",
-    {.threads = BitmapTile<1>::kThreads,
-     .dynamic_shared_bytes = BitmapTile<1>::shared_bytes(BitmapUnit::kLongestBytes)});
+template <int kWarps, int kStages>
+Variant candidate(const char* name) {
+  return {.op = "sparse",
+          .name = name,
+          .summary = "CUDA, bits and nonzeros expanded into fragments of mma.sync",
+          .needs_cuda = 90,
+          .limits = {{.key = "format", .values = {"bitmap"}},
+                     {.key = "dtype", .values = {"bf16", "fp16"}},
+                     {.key = "M", .max = 65535 * BitmapTile<4>::kTokens}},
+          .arithmetic = arithmetic<kWarps>,
+          .prepare = prepare<kWarps, kStages>,
+          .unit = "cuda_tensor_bf16"};
+}
+
+const Registration registration_a{candidate<8, 4>("cuda_bitmap_a")};
+const Registration registration_b{candidate<16, 3>("cuda_bitmap_b")};
+const Registration registration_c{candidate<8, 6>("cuda_bitmap_c")};
 
 }  // namespace
 }  // namespace pareto

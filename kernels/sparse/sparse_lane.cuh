@@ -19,41 +19,61 @@ class SparseLane : public DeviceLane {
   __device__ explicit SparseLane(void* shared)
       : DeviceLane(shared),
         bytes_(static_cast<unsigned char*>(shared)),
-        begin_(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))) {}
+        begin_(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))) {
+    asm volatile("" : "+r"(begin_));  // kept in a register
+  }
 
   __device__ void warp_barrier() { __syncwarp(); }
-  /// 16 aligned bytes into shared memory, asynchronous; the lines are not kept in L1.
-  __device__ void copy_16_bytes(std::uint32_t offset, const void* from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(begin_ + offset), "l"(from)
-                 : "memory");
+  /// Starts the copies of this lane's chunks of 16 bytes, of `chunks` consecutive ones that the
+  /// warp shares out, at most kMost; they are not kept in L1.
+  template <int kMost>
+  __device__ void copy_chunks(std::uint32_t offset, const void* from, int chunks) {
+    const int lane = thread() % kWarpLanes;
+    std::uint32_t to = begin_ + offset + 16 * static_cast<std::uint32_t>(lane);
+    auto source = reinterpret_cast<std::uint64_t>(from) + 16 * static_cast<std::uint64_t>(lane);
+    // Both in registers, or ptxas computes them anew for every copy.
+    asm volatile("" : "+r"(to), "+l"(source));
+#pragma unroll
+    for (int first = 0; first < kMost; first += kWarpLanes) {
+      if (first + lane < chunks) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(to + 16 * first),
+                     "l"(source + 16 * first)
+                     : "memory");
+      }
+    }
   }
   __device__ std::uint32_t load_word(std::uint32_t offset) const {
     return *reinterpret_cast<const std::uint32_t*>(bytes_ + offset);
   }
   /// A word that may not be written yet, or being written: its bits are not used then.
-  __device__ std::uint32_t peek_word(std::uint32_t offset) const {
-    return load_word(offset);
-  }
-  /// Two words at a multiple of 8 bytes.
-  __device__ void load_words(std::uint32_t offset, std::uint32_t& first,
-                             std::uint32_t& second) const {
-    const uint2 both = *reinterpret_cast<const uint2*>(bytes_ + offset);
-    first = both.x;
-    second = both.y;
-  }
+  __device__ std::uint32_t peek_word(std::uint32_t offset) const { return load_word(offset); }
   __device__ void store_word(std::uint32_t offset, std::uint32_t value) {
     *reinterpret_cast<std::uint32_t*>(bytes_ + offset) = value;
   }
-  /// Of the lane `distance` below; the own value where there is none.
-  __device__ std::uint32_t shift_up(std::uint32_t value, int distance) {
-    return __shfl_up_sync(0xffffffffU, value, static_cast<unsigned>(distance));
+  /// Plus the value of the lane `distance` below, if there is one.
+  __device__ std::uint32_t add_below(std::uint32_t value, int distance) {
+    std::uint32_t sum = value;
+    asm volatile(
+        "{\n.reg .pred p;\n.reg .b32 t;\n"
+        "shfl.sync.up.b32 t|p, %0, %1, 0, 0xffffffff;\n@p add.u32 %0, %0, t;\n}\n"
+        : "+r"(sum)
+        : "r"(distance));
+    return sum;
   }
   __device__ std::uint32_t of_last_lane(std::uint32_t value) {
     return __shfl_sync(0xffffffffU, value, kWarpLanes - 1);
   }
+  /// prmt: a selector with its fourth bit set spreads the sign of the byte over all its bits.
   __device__ std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b,
                                          std::uint32_t selectors) const {
-    return __byte_perm(a, b, selectors);
+    std::uint32_t bytes = 0;
+    asm("prmt.b32 %0, %1, %2, %3;\n" : "=r"(bytes) : "r"(a), "r"(b), "r"(selectors));
+    return bytes;
+  }
+  /// sum + the four products of unsigned bytes.
+  __device__ std::uint32_t add_byte_products(std::uint32_t a, std::uint32_t b,
+                                             std::uint32_t sum) const {
+    return __dp4a(a, b, sum);
   }
   /// sum += a · b, m16n8k16 into fp32.
   __device__ void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,

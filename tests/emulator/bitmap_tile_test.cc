@@ -74,9 +74,8 @@ class Product {
   }
 
   // Every block of the grid, each with a schedule of its own. Elements written twice are wrong.
-  template <int kBlocks, typename LaneType = Lane>
+  template <typename Tile, typename LaneType = Lane>
   [[nodiscard]] std::vector<float> run(std::uint64_t seed) const {
-    using Tile = BitmapTile<kBlocks>;
     constexpr float kUnwritten = -12345;
     std::vector<float> y(static_cast<std::size_t>(shape_.M * shape_.N), kUnwritten);
     const BitmapProblem problem{shape_.M,
@@ -94,13 +93,12 @@ class Product {
                      2 * packed_.words.size()});
         block.run([&](Lane& plain) {
           LaneType lane(plain);
-          cuda::bitmap_tile<kBlocks>(lane, problem, row_tile, token,
-                                     [&](std::int64_t m, std::int64_t n, float sum) {
-                                       float& element =
-                                           y[static_cast<std::size_t>(m * shape_.N + n)];
-                                       EXPECT_EQ(element, kUnwritten);
-                                       element = sum;
-                                     });
+          cuda::bitmap_tile<Tile>(lane, problem, row_tile, token,
+                                  [&](std::int64_t m, std::int64_t n, float sum) {
+                                    float& element = y[static_cast<std::size_t>(m * shape_.N + n)];
+                                    EXPECT_EQ(element, kUnwritten);
+                                    element = sum;
+                                  });
         });
       }
     }
@@ -120,8 +118,8 @@ class BitmapTileShapes : public testing::TestWithParam<Shape> {};
 TEST_P(BitmapTileShapes, GivesTheReferencesBits) {
   const Product product(GetParam());
   const std::vector<float> want = product.reference();
-  EXPECT_EQ(product.run<1>(7), want);
-  EXPECT_EQ(product.run<2>(8), want);
+  EXPECT_EQ(product.run<BitmapTile<1>>(7), want);
+  EXPECT_EQ((product.run<BitmapTile<2, 16, 3>>(8)), want);
 }
 
 // Rows with whole chunks of 8 and without; fewer and more units than warps and stages; every
@@ -134,18 +132,19 @@ INSTANTIATE_TEST_SUITE_P(Edges, BitmapTileShapes,
 
 TEST(BitmapTile, TakesManyTokensAtOnce) {
   const Product product({70, 33, 136, 60});
-  EXPECT_EQ(product.run<8>(3), product.reference());
-  EXPECT_EQ(product.run<4>(4), product.reference());
+  EXPECT_EQ(product.run<BitmapTile<8>>(3), product.reference());
+  EXPECT_EQ(product.run<BitmapTile<4>>(4), product.reference());
 }
 
 TEST(BitmapTile, WorksUnderManySchedules) {
   const Product product({5, 24, 1000});
   const std::vector<float> want = product.reference();
-  for (std::uint64_t seed = 0; seed < 10; ++seed) EXPECT_EQ(product.run<1>(seed), want) << seed;
+  for (std::uint64_t seed = 0; seed < 10; ++seed)
+    EXPECT_EQ(product.run<BitmapTile<1>>(seed), want) << seed;
 }
 
 TEST(BitmapTile, AnEmptySumIsZero) {
-  EXPECT_EQ(Product({3, 5, 0}).run<1>(1), std::vector<float>(15, 0));
+  EXPECT_EQ(Product({3, 5, 0}).run<BitmapTile<1>>(1), std::vector<float>(15, 0));
 }
 
 // Lanes with a fault each: the emulator must see it, or it proves nothing about the others.
@@ -164,13 +163,13 @@ struct WithoutWaiting : Lane {
 
 TEST(BitmapTile, MissingBarriersAreSeen) {
   const Product product({2, 16, 3000});
-  EXPECT_THROW(static_cast<void>(product.run<1, WithoutBarriers>(1)), Fault);
-  EXPECT_THROW(static_cast<void>(product.run<1, WithoutWarpBarriers>(1)), Fault);
+  EXPECT_THROW((static_cast<void>(product.run<BitmapTile<1>, WithoutBarriers>(1))), Fault);
+  EXPECT_THROW((static_cast<void>(product.run<BitmapTile<1>, WithoutWarpBarriers>(1))), Fault);
 }
 
 TEST(BitmapTile, WaitingForOneGroupTooFewIsSeen) {
   const Product product({2, 16, 3000});
-  EXPECT_THROW(static_cast<void>(product.run<1, WithoutWaiting>(1)), Fault);
+  EXPECT_THROW((static_cast<void>(product.run<BitmapTile<1>, WithoutWaiting>(1))), Fault);
 }
 
 // A lane's 16 columns are neighbours, and every element of a unit has one place.

@@ -192,8 +192,12 @@ void Lane::warp_barrier() {
   ++epoch_;
 }
 
-void Lane::copy_16_bytes(std::uint32_t offset, const void* from) {
-  copy_chunk(offset, static_cast<const std::uint16_t*>(from), 8, true);
+void Lane::copy_shared_out(int most, std::uint32_t offset, const void* from, int chunks) {
+  if (chunks > most) throw Fault(fmt::format("{} chunks where {} are the most", chunks, most));
+  for (int c = thread_ % kWarpLanes; c < chunks; c += kWarpLanes) {
+    copy_chunk(offset + 16 * static_cast<std::uint32_t>(c),
+               static_cast<const std::uint16_t*>(from) + 8 * c, 8, true);
+  }
 }
 
 std::uint32_t Lane::load_word(std::uint32_t offset) {
@@ -207,18 +211,12 @@ std::uint32_t Lane::load_word(std::uint32_t offset) {
 std::uint32_t Lane::peek_word(std::uint32_t offset) const {
   std::uint32_t value = 0;
   for (unsigned shift = 0; const Block::SharedByte& byte : block_.at(offset, sizeof(value))) {
-    value |= static_cast<std::uint32_t>(byte.copying == Block::kNobody ? byte.value
-                                                                       : std::byte{0xff})
-             << shift;
+    value |=
+        static_cast<std::uint32_t>(byte.copying == Block::kNobody ? byte.value : std::byte{0xff})
+        << shift;
     shift += 8;
   }
   return value;
-}
-
-void Lane::load_words(std::uint32_t offset, std::uint32_t& first, std::uint32_t& second) {
-  if (offset % 8 != 0) throw Fault(fmt::format("two words at {}: not aligned", offset));
-  first = load_word(offset);
-  second = load_word(offset + 4);
 }
 
 void Lane::store_word(std::uint32_t offset, std::uint32_t value) {
@@ -240,24 +238,31 @@ std::uint32_t Lane::shuffle(const char* instruction, std::uint32_t value,
   return shuffled_;
 }
 
-std::uint32_t Lane::shift_up(std::uint32_t value, int distance) {
-  return shuffle("shfl.up", value, [distance](int l) { return l < distance ? l : l - distance; });
+std::uint32_t Lane::add_below(std::uint32_t value, int distance) {
+  const std::uint32_t below =
+      shuffle("shfl.up", value, [distance](int l) { return l < distance ? l : l - distance; });
+  return thread_ % kWarpLanes < distance ? value : value + below;
 }
 
 std::uint32_t Lane::of_last_lane(std::uint32_t value) {
   return shuffle("shfl.idx", value, [](int) { return kWarpLanes - 1; });
 }
 
-// prmt without its sign mode, which nobody uses.
 std::uint32_t Lane::permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t selectors) const {
   const std::uint64_t bytes = std::uint64_t{b} << 32U | a;
   std::uint32_t result = 0;
   for (unsigned i = 0; i < 4; ++i) {
     const std::uint32_t selector = selectors >> 4 * i & 15U;
-    if (selector > 7) throw Fault(fmt::format("byte selector {}", selector));
-    result |= static_cast<std::uint32_t>(bytes >> 8 * selector & 255U) << 8 * i;
+    std::uint32_t byte = static_cast<std::uint32_t>(bytes >> 8 * (selector & 7U)) & 255U;
+    if (selector > 7) byte = byte >> 7U != 0 ? 255 : 0;
+    result |= byte << 8 * i;
   }
   return result;
+}
+
+std::uint32_t Lane::add_byte_products(std::uint32_t a, std::uint32_t b, std::uint32_t sum) const {
+  for (unsigned shift = 0; shift < 32; shift += 8) sum += (a >> shift & 255U) * (b >> shift & 255U);
+  return sum;
 }
 
 void Lane::store_shared(std::uint32_t offset, float value) {

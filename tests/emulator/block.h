@@ -100,19 +100,24 @@ class Lane {
   void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
 
   virtual void warp_barrier();
-  void copy_16_bytes(std::uint32_t offset, const void* from);
+  template <int kMost>
+  void copy_chunks(std::uint32_t offset, const void* from, int chunks) {
+    copy_shared_out(kMost, offset, from, chunks);
+  }
   std::uint32_t load_word(std::uint32_t offset);
   [[nodiscard]] std::uint32_t peek_word(std::uint32_t offset) const;
-  void load_words(std::uint32_t offset, std::uint32_t& first, std::uint32_t& second);
   void store_word(std::uint32_t offset, std::uint32_t value);
-  std::uint32_t shift_up(std::uint32_t value, int distance);
+  std::uint32_t add_below(std::uint32_t value, int distance);
   std::uint32_t of_last_lane(std::uint32_t value);
   [[nodiscard]] std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b,
                                             std::uint32_t selectors) const;
+  [[nodiscard]] std::uint32_t add_byte_products(std::uint32_t a, std::uint32_t b,
+                                                std::uint32_t sum) const;
 
  private:
   friend class Block;
   static constexpr std::int64_t kWarpEpochs = std::int64_t{1} << 32;
+  void copy_shared_out(int most, std::uint32_t offset, const void* from, int chunks);
   std::uint32_t shuffle(const char* instruction, std::uint32_t value,
                         const std::function<int(int)>& source);
   struct Copy {
