@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/sparse/bitmap_units.h"
+#include "kernels/sparse/warp_shares.cuh"
 
 namespace pareto::cuda {
 
@@ -41,37 +42,14 @@ struct BitmapTile {
   static constexpr int kTokens = 8 * kBlocks;
   static constexpr int kStages = kCountStages;
   static constexpr int kTableBytes = 2 * 16 * 4;  ///< selectors of front and back
-  /// A token's sums in shared memory, in floats: 4 more, so that the 8 rows and 4 tokens of one
-  /// store lie in 32 banks.
-  static constexpr int kSumStride = kRows + 4;
-  static constexpr int kSumBytes = kWarps * kTokens * kSumStride * 4;
   static constexpr int kBehindBytes = 16;  ///< that the last lane may look at behind its unit
 
   /// With stages of so many bytes: the sums lie where the stages were.
   static constexpr int shared_bytes(int stage_bytes) {
     const int ring = kWarps * kStages * kRowTiles * stage_bytes + kBehindBytes;
-    return kTableBytes + (ring > kSumBytes ? ring : kSumBytes);
+    return kTableBytes + (ring > sum_bytes<BitmapTile>() ? ring : sum_bytes<BitmapTile>());
   }
 };
-
-/// 8 elements of a row of x.
-struct alignas(16) TokenChunk {
-  std::uint32_t pair[4] = {};
-};
-
-/// Columns k … k+7 of a row of x, which may be null; zeros beyond K. `aligned`: the row begins at a
-/// 16-byte boundary and K is a multiple of 8.
-__device__ inline TokenChunk load_tokens(const std::uint16_t* row, std::int64_t k, std::int64_t K,
-                                         bool aligned) {
-  TokenChunk chunk;
-  if (row == nullptr || k >= K) return chunk;
-  if (aligned) return *reinterpret_cast<const TokenChunk*>(row + k);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    if (k + i < K) chunk.pair[i / 2] |= static_cast<std::uint32_t>(row[k + i]) << 16 * (i % 2);
-  }
-  return chunk;
-}
 
 /// One warp's work: its share of the columns, its ring.
 template <typename Lane, typename T>
@@ -234,12 +212,6 @@ class BitmapWarp {
   std::uint32_t finish_[T::kRowTiles];
 };
 
-template <typename T>
-constexpr std::uint32_t bitmap_sum_offset(int warp, int token, int row) {
-  return static_cast<std::uint32_t>(T::kTableBytes +
-                                    ((warp * T::kTokens + token) * T::kSumStride + row) * 4);
-}
-
 template <typename Lane>
 __device__ void fill_expand_table(Lane& lane) {
   const int entry = lane.thread();
@@ -247,17 +219,6 @@ __device__ void fill_expand_table(Lane& lane) {
     const auto bits = static_cast<unsigned>(entry % 16);
     lane.store_word(static_cast<std::uint32_t>(4 * entry),
                     entry < 16 ? expand_front(bits) : expand_back(bits));
-  }
-}
-
-/// part(first) + … + part(first + kCount − 1), kCount a power of two.
-template <int kCount, typename Part>
-__device__ float sum_in_pairs(const Part& part, int first) {
-  if constexpr (kCount == 1) {
-    return part(first);
-  } else {
-    return sum_in_pairs<kCount / 2>(part, first) +
-           sum_in_pairs<kCount / 2>(part, first + kCount / 2);
   }
 }
 
@@ -272,30 +233,8 @@ __device__ void bitmap_tile(Lane& lane, const BitmapProblem& p, std::int64_t row
   float sum[T::kRowTiles][kBlocks][4] = {};
   BitmapWarp<Lane, T>(lane, p, row_tile, token).run(sum);
   lane.barrier();  // all units have been read
-#pragma unroll
-  for (int i = 0; i < T::kRowTiles; ++i) {
-#pragma unroll
-    for (int b = 0; b < kBlocks; ++b) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const Element at = mma_d32(lane.thread() % kWarpLanes, e);
-        lane.store_shared(bitmap_sum_offset<T>(lane.thread() / kWarpLanes, 8 * b + at.column,
-                                               BitmapUnit::kRows * i + at.row),
-                          sum[i][b][e]);
-      }
-    }
-  }
-  lane.barrier();
-  for (int e = lane.thread(); e < T::kTokens * T::kRows; e += T::kThreads) {
-    const float sum_of_warps = sum_in_pairs<T::kWarps>(
-        [&](int warp) {
-          return lane.load_shared(bitmap_sum_offset<T>(warp, e / T::kRows, e % T::kRows));
-        },
-        0);
-    const std::int64_t m = token + e / T::kRows;
-    const std::int64_t n = row_tile * BitmapUnit::kRows + e % T::kRows;
-    if (m < p.M && n < p.N) store(m, n, sum_of_warps);
-  }
+  store_sums_of_warps<T>(lane, sum, T::kTableBytes, {p.M, p.N}, row_tile * BitmapUnit::kRows, token,
+                         store);
 }
 
 }  // namespace pareto::cuda

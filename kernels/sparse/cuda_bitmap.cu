@@ -15,6 +15,7 @@
 #include "kernels/cuda_launch.cuh"
 #include "kernels/cuda_values.cuh"
 #include "kernels/sparse/bitmap_tile.cuh"
+#include "kernels/sparse/host_copy.cuh"
 #include "kernels/sparse/sparse_lane.cuh"
 #include "reference/sparse.h"
 
@@ -53,13 +54,6 @@ void with_blocks(std::int64_t tokens, const Body& body) {
   } else {
     if constexpr (kWarps <= 8) body.template operator()<kMostBlocks>();
   }
-}
-
-template <typename E>
-std::vector<E> on_host(const Tensor& tensor) {
-  std::vector<E> host(static_cast<std::size_t>(tensor.elements()));
-  if (!host.empty()) device().download(host.data(), tensor.data, host.size() * sizeof(E));
-  return host;
 }
 
 // Codes [N,K] with zeros where nothing is stored.

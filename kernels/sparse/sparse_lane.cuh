@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "kernels/cuda_lane.cuh"
+#include "kernels/cuda_mma_maps.h"
 
 namespace pareto::cuda {
 
@@ -47,6 +48,25 @@ class SparseLane : public DeviceLane {
   }
   /// A word that may not be written yet, or being written: its bits are not used then.
   __device__ std::uint32_t peek_word(std::uint32_t offset) const { return load_word(offset); }
+  /// At a multiple of 16.
+  __device__ void load_four_words(std::uint32_t offset, std::uint32_t (&to)[4]) const {
+    const uint4 all = *reinterpret_cast<const uint4*>(bytes_ + offset);
+    to[0] = all.x;
+    to[1] = all.y;
+    to[2] = all.z;
+    to[3] = all.w;
+  }
+  /// Global memory that this block reads once: it is not kept in L1.
+  __device__ void load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const {
+    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n"
+        : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+        : "l"(from));
+  }
+  __device__ std::uint32_t load_once(const std::uint32_t* from) const {
+    std::uint32_t word = 0;
+    asm("ld.global.nc.L1::no_allocate.u32 %0, [%1];\n" : "=r"(word) : "l"(from));
+    return word;
+  }
   __device__ void store_word(std::uint32_t offset, std::uint32_t value) {
     *reinterpret_cast<std::uint32_t*>(bytes_ + offset) = value;
   }
@@ -62,6 +82,10 @@ class SparseLane : public DeviceLane {
   }
   __device__ std::uint32_t of_last_lane(std::uint32_t value) {
     return __shfl_sync(0xffffffffU, value, kWarpLanes - 1);
+  }
+  /// The value of the lane whose number differs in the lowest bit.
+  __device__ std::uint32_t exchange_with_neighbour(std::uint32_t value) {
+    return __shfl_xor_sync(0xffffffffU, value, 1);
   }
   /// prmt: a selector with its fourth bit set spreads the sign of the byte over all its bits.
   __device__ std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b,
@@ -86,6 +110,27 @@ class SparseLane : public DeviceLane {
           "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
           : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
           : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    }
+  }
+  /// sum += a · b, m16n8k32 into fp32, a with two of every four columns: kSelector says which
+  /// lanes' metadata counts (cuda_mma_maps.h).
+  template <int kSelector>
+  __device__ void multiply_sparse(float (&sum)[4], const std::uint32_t (&a)[4],
+                                  const std::uint32_t (&b)[4], std::uint32_t meta) {
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+      asm volatile(
+          "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.bf16.bf16.f32 "
+          "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, %13;\n"
+          : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]),
+            "r"(meta), "n"(kSelector));
+    } else {
+      asm volatile(
+          "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.f16.f16.f32 "
+          "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, %13;\n"
+          : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]),
+            "r"(meta), "n"(kSelector));
     }
   }
 

@@ -219,6 +219,22 @@ std::uint32_t Lane::peek_word(std::uint32_t offset) const {
   return value;
 }
 
+void Lane::load_four_words(std::uint32_t offset, std::uint32_t (&to)[4]) {
+  if (offset % 16 != 0) throw Fault(fmt::format("four words at {}: not aligned", offset));
+  block_.read(offset, std::as_writable_bytes(std::span(to)), *this);
+}
+
+void Lane::load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const {
+  if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) throw Fault("global memory: not aligned");
+  block_.check_readable(reinterpret_cast<const std::uint16_t*>(from), 8);
+  std::copy_n(from, 4, to);
+}
+
+std::uint32_t Lane::load_once(const std::uint32_t* from) const {
+  block_.check_readable(reinterpret_cast<const std::uint16_t*>(from), 2);
+  return *from;
+}
+
 void Lane::store_word(std::uint32_t offset, std::uint32_t value) {
   block_.claim_for_writing(offset, sizeof(value), *this);
   block_.write(offset, std::as_bytes(std::span(&value, 1)), *this);
@@ -246,6 +262,10 @@ std::uint32_t Lane::add_below(std::uint32_t value, int distance) {
 
 std::uint32_t Lane::of_last_lane(std::uint32_t value) {
   return shuffle("shfl.idx", value, [](int) { return kWarpLanes - 1; });
+}
+
+std::uint32_t Lane::exchange_with_neighbour(std::uint32_t value) {
+  return shuffle("shfl.bfly", value, [](int l) { return l ^ 1; });
 }
 
 std::uint32_t Lane::permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t selectors) const {
@@ -303,7 +323,7 @@ void Lane::multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t 
                     std::uint32_t b1) {
   sum_ = sum;
   std::copy(std::begin(a), std::end(a), a_.begin());
-  b_ = {b0, b1};
+  b_ = {b0, b1, 0, 0};
   block_.meet(*this, "mma", [](Block::Meeting& meeting) {
     float left[16][16];
     float right[16][8];
@@ -325,6 +345,47 @@ void Lane::multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t 
         const Element e = cuda::mma_d32(l, i);
         double total = meeting.lanes[static_cast<std::size_t>(l)]->sum_[i];
         for (int k = 0; k < 16; ++k) total += double{left[e.row][k]} * right[k][e.column];
+        meeting.lanes[static_cast<std::size_t>(l)]->sum_[i] = static_cast<float>(total);
+      }
+    }
+  });
+}
+
+void Lane::multiply_sparse(int selector, float (&sum)[4], const std::uint32_t (&a)[4],
+                           const std::uint32_t (&b)[4], std::uint32_t meta) {
+  sum_ = sum;
+  std::copy(std::begin(a), std::end(a), a_.begin());
+  std::copy(std::begin(b), std::end(b), b_.begin());
+  meta_ = meta;
+  block_.meet(*this, selector == 0 ? "mma.sp 0" : "mma.sp 1", [selector](Block::Meeting& meeting) {
+    float compressed[16][16];
+    float right[32][8];
+    unsigned places[16][8];
+    for (int l = 0; l < kWarpLanes; ++l) {
+      const Lane& lane = *meeting.lanes[static_cast<std::size_t>(l)];
+      for (int half = 0; half < 2; ++half) {
+        for (int q = 0; q < 4; ++q) {
+          const Element of_a = cuda::mma_a16(l, q, half);
+          const Element of_b = cuda::sparse_mma_b16(l, q, half);
+          compressed[of_a.row][of_a.column] = bf16_half(lane.a_[static_cast<std::size_t>(q)], half);
+          right[of_b.row][of_b.column] = bf16_half(lane.b_[static_cast<std::size_t>(q)], half);
+        }
+      }
+      for (int nibble = 0; nibble < 8 && cuda::supplies_metadata16(l, selector); ++nibble) {
+        const cuda::SparseWindow at = cuda::metadata16(l, nibble);
+        places[at.row][at.window] = lane.meta_ >> static_cast<unsigned>(4 * nibble) & 15U;
+      }
+    }
+    for (int l = 0; l < kWarpLanes; ++l) {
+      for (int i = 0; i < 4; ++i) {
+        const Element e = cuda::mma_d32(l, i);
+        double total = meeting.lanes[static_cast<std::size_t>(l)]->sum_[i];
+        for (int c = 0; c < 16; ++c) {
+          const unsigned place = places[e.row][c / 2];
+          if ((place & 3U) >= place >> 2U) throw Fault(fmt::format("metadata {:x}", place));
+          const auto at = static_cast<int>(c % 2 == 0 ? place & 3U : place >> 2U);
+          total += double{compressed[e.row][c]} * right[4 * (c / 2) + at][e.column];
+        }
         meeting.lanes[static_cast<std::size_t>(l)]->sum_[i] = static_cast<float>(total);
       }
     }

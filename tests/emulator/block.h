@@ -106,6 +106,15 @@ class Lane {
   }
   std::uint32_t load_word(std::uint32_t offset);
   [[nodiscard]] std::uint32_t peek_word(std::uint32_t offset) const;
+  void load_four_words(std::uint32_t offset, std::uint32_t (&to)[4]);
+  void load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const;
+  [[nodiscard]] std::uint32_t load_once(const std::uint32_t* from) const;
+  std::uint32_t exchange_with_neighbour(std::uint32_t value);
+  template <int kSelector>
+  void multiply_sparse(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[4],
+                       std::uint32_t meta) {
+    multiply_sparse(kSelector, sum, a, b, meta);
+  }
   void store_word(std::uint32_t offset, std::uint32_t value);
   std::uint32_t add_below(std::uint32_t value, int distance);
   std::uint32_t of_last_lane(std::uint32_t value);
@@ -117,6 +126,8 @@ class Lane {
  private:
   friend class Block;
   static constexpr std::int64_t kWarpEpochs = std::int64_t{1} << 32;
+  void multiply_sparse(int selector, float (&sum)[4], const std::uint32_t (&a)[4],
+                       const std::uint32_t (&b)[4], std::uint32_t meta);
   void copy_shared_out(int most, std::uint32_t offset, const void* from, int chunks);
   std::uint32_t shuffle(const char* instruction, std::uint32_t value,
                         const std::function<int(int)>& source);
@@ -138,7 +149,8 @@ class Lane {
   std::uint32_t* matrices_ = nullptr;
   float* sum_ = nullptr;
   std::array<std::uint32_t, 4> a_{};
-  std::array<std::uint32_t, 2> b_{};
+  std::array<std::uint32_t, 4> b_{};
+  std::uint32_t meta_ = 0;
 };
 
 }  // namespace pareto::emulator
