@@ -46,33 +46,100 @@ struct TwoToFourTile {
   }
 };
 
-/// Starts this thread's share of the copies of one stage; what lies beyond x is zero.
+/// A thread's share of the copies of every stage, in order of columns; what lies beyond x is zero.
 template <typename T, typename Lane>
-__device__ void load_two_to_four_stage(Lane& lane, const TwoToFourProblem& p, std::int64_t row,
-                                       std::int64_t token, std::int64_t unit, int stage) {
+class TwoToFourCopies {
   using U = TwoToFourUnit;
-  const auto base = static_cast<std::uint32_t>(stage * T::kStageBytes);
-  const auto* weights =
-      reinterpret_cast<const std::uint16_t*>(p.words + two_to_four_place(row / 16, unit, p.units));
+  static constexpr int kLines = T::kThreads / T::kTokenChunks;  ///< of x that all copy at once
+  static constexpr int kTurns = T::kTokens / kLines;
+
+ public:
+  __device__ TwoToFourCopies(Lane& lane, const TwoToFourProblem& p, std::int64_t row,
+                             std::int64_t token)
+      : lane_(lane),
+        K_(p.K),
+        units_left_(static_cast<int>(p.units)),
+        weights_(p.words + two_to_four_place(row / U::kRows, 0, p.units) + 4 * lane.thread()),
+        line_(lane.thread() / T::kTokenChunks),
+        chunk_(lane.thread() % T::kTokenChunks),
+        column_(8 * chunk_) {
+    const std::int64_t left = p.M - token - line_;
+    // Lines line_, line_ + kLines, … below M.
+    turns_ = left <= 0 ? 0 : static_cast<int>(left > T::kTokens ? T::kTokens : left);
+    turns_ = (turns_ + kLines - 1) / kLines;
+    x_ = turns_ == 0 ? p.x : p.x + (token + line_) * p.K + column_;
+  }
+
+  /// Starts the next stage's, if there is one, and ends this thread's group of copies.
+  __device__ void next(int stage) {
+    if (units_left_ > 0) {
+      const auto base = static_cast<std::uint32_t>(stage * T::kStageBytes);
+      copy_weights(base);
+      if (K_ % 8 == 0) {
+        copy_tokens(base);
+      } else {
+        copy_ragged_tokens(base);
+      }
+      --units_left_;
+      weights_ += U::kTogether * U::kWords;
+      x_ += U::kColumns;
+      column_ += U::kColumns;
+    }
+    lane_.commit_copies();
+  }
+
+ private:
+  __device__ void copy_weights(std::uint32_t base) {
+    const auto* from = reinterpret_cast<const std::uint16_t*>(weights_);
+    const std::uint32_t to = base + 16 * static_cast<std::uint32_t>(lane_.thread());
 #pragma unroll
-  for (int item = 0; item < T::kWeightBytes / 16; item += T::kThreads) {
-    const int chunk = item + lane.thread();
-    if (chunk < T::kWeightBytes / 16) {
-      lane.copy_chunk(base + static_cast<std::uint32_t>(16 * chunk), weights + 8 * chunk, 8, true);
+    for (int first = 0; first < T::kWeightBytes / 16; first += T::kThreads) {
+      if (first + T::kThreads <= T::kWeightBytes / 16 ||
+          first + lane_.thread() < T::kWeightBytes / 16) {
+        lane_.copy_chunk(to + 16 * first, from + 8 * first, 8, true);
+      }
     }
   }
+  __device__ void copy_tokens(std::uint32_t base) {
+    const int turns = column_ < K_ ? turns_ : 0;
+    // The lines of all turns are swizzled alike.
+    static_assert(kLines % 8 == 0);
+    const std::uint32_t to = base + T::token_chunk(line_, chunk_);
 #pragma unroll
-  for (int i = 0; i < T::kTokens * T::kTokenChunks / T::kThreads; ++i) {
-    const int item = lane.thread() + i * T::kThreads;
-    const int line = item / T::kTokenChunks;
-    const int chunk = item % T::kTokenChunks;
-    const std::int64_t k = unit * U::kColumns + 8 * chunk;
-    const std::int64_t left = token + line < p.M ? p.K - k : 0;
-    const int valid = static_cast<int>(left < 0 ? 0 : left < 8 ? left : std::int64_t{8});
-    lane.copy_chunk(base + T::token_chunk(line, chunk),
-                    valid == 0 ? p.x : p.x + (token + line) * p.K + k, valid, p.K % 8 == 0);
+    for (int i = 0; i < kTurns; ++i) {
+      const bool inside = i < turns;
+      lane_.copy_chunk(to + i * kLines * T::kTokenChunks * 16,
+                       inside ? x_ + std::int64_t{i * kLines} * K_ : weights_as_x(), inside ? 8 : 0,
+                       true);
+    }
   }
-}
+  // Rows of x that do not begin at 16-byte boundaries.
+  __device__ void copy_ragged_tokens(std::uint32_t base) {
+    const std::int64_t left = K_ - column_;
+    const int valid = static_cast<int>(left < 0 ? 0 : left < 8 ? left : std::int64_t{8});
+#pragma unroll 1
+    for (int i = 0; i < kTurns; ++i) {
+      const bool inside = i < turns_ && valid > 0;
+      lane_.copy_chunk(base + T::token_chunk(line_ + i * kLines, chunk_),
+                       inside ? x_ + std::int64_t{i * kLines} * K_ : weights_as_x(),
+                       inside ? valid : 0, false);
+    }
+  }
+  // An address for copies of no bytes.
+  __device__ const std::uint16_t* weights_as_x() const {
+    return reinterpret_cast<const std::uint16_t*>(weights_);
+  }
+
+  Lane& lane_;
+  std::int64_t K_;
+  int units_left_;
+  const std::uint32_t* weights_;  ///< this thread's first chunk of the next unit
+  int line_;
+  int chunk_;
+  std::int64_t column_;
+  int turns_ = 0;                     ///< in which this thread's line is below M
+  const std::uint16_t* x_ = nullptr;  ///< this thread's first chunk of the next unit
+};
 
 /// Adds the products of one stage to this thread's accumulators.
 template <typename T, typename Lane>
@@ -121,22 +188,17 @@ template <typename T, typename Lane, typename Store>
 __device__ void two_to_four_tile(Lane& lane, const TwoToFourProblem& p, std::int64_t row,
                                  std::int64_t token, const Store& store) {
   float sum[T::kWarpRowTiles][T::kWarpBlocks][4] = {};
-  const int units = static_cast<int>(p.units);
+  TwoToFourCopies<T, Lane> copies(lane, p, row, token);
 #pragma unroll
-  for (int s = 0; s < T::kStages - 1; ++s) {
-    if (s < units) load_two_to_four_stage<T>(lane, p, row, token, s, s);
-    lane.commit_copies();
-  }
+  for (int s = 0; s < T::kStages - 1; ++s) copies.next(s);
   int stage = 0;
   int filled = T::kStages - 1;  // the stage that the next copies go to
 #pragma unroll 1
-  for (int unit = 0; unit < units; ++unit) {
+  for (std::int64_t unit = 0; unit < p.units; ++unit) {
     lane.template wait_copies<T::kStages - 2>();
     // After it this unit's stage is there for all, and the last unit's stage is free.
     lane.barrier();
-    const int ahead = unit + T::kStages - 1;
-    if (ahead < units) load_two_to_four_stage<T>(lane, p, row, token, ahead, filled);
-    lane.commit_copies();
+    copies.next(filled);
     multiply_two_to_four_stage<T>(lane, stage, sum);
     stage = stage + 1 == T::kStages ? 0 : stage + 1;
     filled = filled + 1 == T::kStages ? 0 : filled + 1;
