@@ -82,8 +82,7 @@ class Cuda2to4 : public Prepared {
 
  public:
   Cuda2to4(const SparseProblem& problem, const std::vector<std::uint32_t>& words)
-      : p_(problem), words_(static_cast<std::int64_t>(words.size())) {
-    words_.upload(words);
+      : p_(problem), words_(on_device(words)) {
     if (p_.dtype == DType::kBf16) {
       allow_shared(two_to_four_many<__nv_bfloat16, Tile>, Tile::kSharedBytes);
     } else {

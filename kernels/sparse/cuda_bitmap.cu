@@ -91,11 +91,9 @@ class CudaBitmap : public Prepared {
  public:
   CudaBitmap(const SparseProblem& problem, const cuda::BitmapPacked& packed)
       : p_(problem),
-        words_(static_cast<std::int64_t>(packed.words.size())),
-        offset_(static_cast<std::int64_t>(packed.offset.size())),
+        words_(on_device(packed.words)),
+        offset_(on_device(packed.offset)),
         stage_bytes_(packed.longest_bytes) {
-    words_.upload(packed.words);
-    offset_.upload(packed.offset);
     with_type_and_tile([&]<typename T, typename Tile>() {
       allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(stage_bytes_));
     });
