@@ -13,7 +13,8 @@
 
 namespace pareto::cuda {
 
-/// T is __nv_bfloat16 or __half. Offsets are bytes of shared memory.
+/// T is float, __nv_bfloat16 or __half; products take the latter two. Offsets are bytes of shared
+/// memory.
 template <typename T>
 class SparseLane : public DeviceLane {
  public:
@@ -55,6 +56,39 @@ class SparseLane : public DeviceLane {
     to[1] = all.y;
     to[2] = all.z;
     to[3] = all.w;
+  }
+  /// Two floats at a multiple of 8.
+  __device__ void load_two(std::uint32_t offset, float (&to)[2]) const {
+    const float2 both = *reinterpret_cast<const float2*>(bytes_ + offset);
+    to[0] = both.x;
+    to[1] = both.y;
+  }
+  /// Two entries of CsrChunk at a multiple of 16.
+  __device__ void load_two_entries(std::uint32_t offset, std::uint32_t (&column)[2],
+                                   float (&value)[2]) const {
+    std::uint32_t words[4];
+    load_four_words(offset, words);
+    column[0] = words[0];
+    value[0] = __uint_as_float(words[1]);
+    column[1] = words[2];
+    value[1] = __uint_as_float(words[3]);
+  }
+  /// Four neighbouring elements of global memory, aligned to all of them.
+  __device__ void load_four(const T* from, float (&to)[4]) const {
+    if constexpr (sizeof(T) == 4) {
+      const float4 all = *reinterpret_cast<const float4*>(from);
+      to[0] = all.x;
+      to[1] = all.y;
+      to[2] = all.z;
+      to[3] = all.w;
+    } else {
+      struct alignas(8) Four {
+        T element[4];
+      };
+      const Four all = *reinterpret_cast<const Four*>(from);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) to[i] = static_cast<float>(all.element[i]);
+    }
   }
   /// Global memory that this block reads once: it is not kept in L1.
   __device__ void load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const {

@@ -224,6 +224,25 @@ void Lane::load_four_words(std::uint32_t offset, std::uint32_t (&to)[4]) {
   block_.read(offset, std::as_writable_bytes(std::span(to)), *this);
 }
 
+void Lane::load_two(std::uint32_t offset, float (&to)[2]) {
+  if (offset % 8 != 0) throw Fault(fmt::format("two floats at {}: not aligned", offset));
+  block_.read(offset, std::as_writable_bytes(std::span(to)), *this);
+}
+
+void Lane::load_two_entries(std::uint32_t offset, std::uint32_t (&column)[2], float (&value)[2]) {
+  std::uint32_t words[4];
+  load_four_words(offset, words);
+  for (int i = 0; i < 2; ++i) {
+    column[i] = words[2 * i];
+    value[i] = std::bit_cast<float>(words[2 * i + 1]);
+  }
+}
+
+void Lane::load_four(const float* from, float (&to)[4]) const {
+  block_.check_readable(reinterpret_cast<const std::uint16_t*>(from), 8);
+  std::copy_n(from, 4, to);
+}
+
 void Lane::load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const {
   if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) throw Fault("global memory: not aligned");
   block_.check_readable(reinterpret_cast<const std::uint16_t*>(from), 8);

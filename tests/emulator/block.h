@@ -107,6 +107,9 @@ class Lane {
   std::uint32_t load_word(std::uint32_t offset);
   [[nodiscard]] std::uint32_t peek_word(std::uint32_t offset) const;
   void load_four_words(std::uint32_t offset, std::uint32_t (&to)[4]);
+  void load_two(std::uint32_t offset, float (&to)[2]);
+  void load_two_entries(std::uint32_t offset, std::uint32_t (&column)[2], float (&value)[2]);
+  void load_four(const float* from, float (&to)[4]) const;
   void load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const;
   [[nodiscard]] std::uint32_t load_once(const std::uint32_t* from) const;
   std::uint32_t exchange_with_neighbour(std::uint32_t value);
