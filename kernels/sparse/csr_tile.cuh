@@ -54,6 +54,7 @@ template <typename Lane, typename T>
 class CsrBlock {
   using C = CsrChunk;
   using Tile = CsrTile;
+  static constexpr int kPairs = 4;  ///< of entries in flight
 
  public:
   __device__ CsrBlock(Lane& lane, const CsrProblem<T>& p, std::int64_t tile, std::int64_t token)
@@ -156,19 +157,44 @@ class CsrBlock {
     }
 #pragma unroll
     for (int r = 0; r < Tile::kWarpRows; ++r) {
-#pragma unroll 4
-      for (std::uint32_t at = begin[r]; at < begin[r + 1]; at += 16) {
-        std::uint32_t column[2];
-        float value[2];
-        lane_.load_two_entries(at, column, value);
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          float x[2];
-          lane_.load_two(tokens + column[i], x);
-          sum[r][0] = fmaf(value[i], x[0], sum[r][0]);
-          sum[r][1] = fmaf(value[i], x[1], sum[r][1]);
-        }
+      std::uint32_t at = begin[r];
+#pragma unroll 1
+      for (; at + 16 * kPairs <= begin[r + 1]; at += 16 * kPairs) {
+        add_pairs<kPairs>(at, tokens, sum[r]);
       }
+      add_last_pairs<kPairs / 2>(at, begin[r + 1], tokens, sum[r]);
+    }
+  }
+
+  // Fewer than 2 · kCount pairs.
+  template <int kCount>
+  __device__ void add_last_pairs(std::uint32_t at, std::uint32_t end, std::uint32_t tokens,
+                                 float (&sum)[2]) {
+    if constexpr (kCount > 0) {
+      if (at + 16 * kCount <= end) {
+        add_pairs<kCount>(at, tokens, sum);
+        at += 16 * kCount;
+      }
+      add_last_pairs<kCount / 2>(at, end, tokens, sum);
+    }
+  }
+
+  // Pairs of entries, all read before the first is used.
+  template <int kCount>
+  __device__ void add_pairs(std::uint32_t at, std::uint32_t tokens, float (&sum)[2]) {
+    std::uint32_t column[kCount][2];
+    float value[kCount][2];
+    float x[kCount][2][2];
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) lane_.load_two_entries(at + 16 * i, column[i], value[i]);
+#pragma unroll
+    for (int i = 0; i < 2 * kCount; ++i) {
+      lane_.load_two(tokens + column[i / 2][i % 2], x[i / 2][i % 2]);
+    }
+#pragma unroll
+    for (int i = 0; i < 2 * kCount; ++i) {
+      sum[0] = fmaf(value[i / 2][i % 2], x[i / 2][i % 2][0], sum[0]);
+      sum[1] = fmaf(value[i / 2][i % 2], x[i / 2][i % 2][1], sum[1]);
     }
   }
 
