@@ -1,6 +1,7 @@
 // The tile loop of sparse/cuda_bitmap, thread by thread, on W packed as the variant packs it.
 #include "kernels/sparse/bitmap_tile.cuh"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -174,17 +175,17 @@ TEST(BitmapTile, WaitingForOneGroupTooFewIsSeen) {
 
 // A lane's 16 columns are neighbours, and every element of a unit has one place.
 TEST(BitmapUnits, ElementsAreDealtOutOnce) {
-  std::array<int, BitmapUnit::kRows * BitmapUnit::kColumns> times{};
+  std::array<std::array<int, BitmapUnit::kColumns>, BitmapUnit::kRows> times{};
   for (int lane = 0; lane < cuda::kWarpLanes; ++lane) {
     for (int group = 0; group < BitmapUnit::kGroups; ++group) {
       for (int slot = 0; slot < BitmapUnit::kSlots; ++slot) {
         const cuda::Element e = cuda::bitmap_element(lane, group, slot);
         EXPECT_EQ(e.column / 16, lane % 4);
-        ++times[static_cast<std::size_t>(e.row * BitmapUnit::kColumns + e.column)];
+        ++times[static_cast<std::size_t>(e.row)][static_cast<std::size_t>(e.column)];
       }
     }
   }
-  for (const int count : times) EXPECT_EQ(count, 1);
+  for (const auto& row : times) EXPECT_THAT(row, testing::Each(1));
 }
 
 TEST(BitmapUnits, CountsWordsInFourBytesAtOnce) {

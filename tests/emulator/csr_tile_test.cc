@@ -30,6 +30,22 @@ struct Shape {
   int percent = 50;  ///< of the weights that are there
 };
 
+// Elements written twice are wrong.
+struct Output {
+  static constexpr float kUnwritten = -12345;
+  explicit Output(const Shape& shape)
+      : columns(shape.N), values(static_cast<std::size_t>(shape.M * shape.N), kUnwritten) {}
+  auto store() {
+    return [this](std::int64_t m, std::int64_t n, float sum) {
+      float& element = values[static_cast<std::size_t>(m * columns + n)];
+      EXPECT_EQ(element, kUnwritten);
+      element = sum;
+    };
+  }
+  std::int64_t columns;
+  std::vector<float> values;
+};
+
 // Small whole numbers: every partial sum is exact, in whatever order. Every third row is empty or
 // full; what stands opposite a pruned weight in all rows is infinite.
 class Product {
@@ -115,22 +131,6 @@ class Product {
 
  private:
   static constexpr std::int64_t kGuard = 64;
-
-  // Elements written twice are wrong.
-  struct Output {
-    static constexpr float kUnwritten = -12345;
-    explicit Output(const Shape& shape)
-        : columns(shape.N), values(static_cast<std::size_t>(shape.M * shape.N), kUnwritten) {}
-    auto store() {
-      return [this](std::int64_t m, std::int64_t n, float sum) {
-        float& element = values[static_cast<std::size_t>(m * columns + n)];
-        EXPECT_EQ(element, kUnwritten);
-        element = sum;
-      };
-    }
-    std::int64_t columns;
-    std::vector<float> values;
-  };
 
   [[nodiscard]] CsrOperands<float> operands() const {
     return {shape_.N, shape_.K, x_.data() + kGuard, value_.data(), column_.data(), offset_.data()};
