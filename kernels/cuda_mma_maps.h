@@ -69,6 +69,10 @@ struct SparseWindow {
   int row = 0;
   int window = 0;
 };
+/// B [k 32, n 8] of 16-bit elements beside a sparse A, 4 registers: row is k, column is n.
+constexpr Element sparse_mma_b16(int lane, int q, int h) {
+  return {2 * member_of(lane) + h + 8 * q, group_of(lane)};
+}
 /// m16n8k32, 16-bit: only lanes with member 2·selector and 2·selector + 1 supply metadata.
 constexpr bool supplies_metadata16(int lane, int selector) {
   return member_of(lane) / 2 == selector;

@@ -2,29 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <memory>
 
 #include "kernels/cuda_mma_maps.h"
-#include "reference/number_formats.h"
+#include "tests/emulator/halves.h"
 
 namespace pareto::emulator {
-namespace {
 
 using cuda::Element;
 using cuda::kWarpLanes;
-
-float bf16_half(std::uint32_t word, int half) {
-  return std::bit_cast<float>((half == 0 ? word : word >> 16U) << 16U);
-}
-
-float fp16_half(std::uint32_t word, int half) {
-  return static_cast<float>(from_fp16(static_cast<std::uint16_t>(half == 0 ? word : word >> 16U)));
-}
-
-}  // namespace
 
 Block::Block(int threads, std::size_t shared_bytes, std::uint64_t seed)
     : fibers_(seed),
@@ -49,16 +37,17 @@ std::span<Block::SharedByte> Block::at(std::uint32_t offset, std::size_t bytes) 
   return std::span(shared_).subspan(offset, bytes);
 }
 
-bool Block::ordered_by_warp(const Lane& lane, int warp, std::int64_t turn) {
-  return warp == lane.warp() && turn < lane.turn_;
+bool Block::unordered(int other, int warp, std::int64_t epoch, const Lane& lane) {
+  if (epoch < 0 || epoch / Lane::kWarpEpochs != lane.epoch_ / Lane::kWarpEpochs) return false;
+  if (warp != lane.thread() / kWarpLanes) return true;
+  return epoch == lane.epoch_ && other != lane.thread();
 }
 
 void Block::claim_for_writing(std::uint32_t offset, std::size_t bytes, const Lane& lane) {
   for (SharedByte& byte : at(offset, bytes)) {
-    const bool read_by_other = byte.read_epoch == lane.epoch_ && byte.reader != lane.thread() &&
-                               !ordered_by_warp(lane, byte.reader_warp, byte.read_turn);
-    const bool written_by_other = byte.write_epoch == lane.epoch_ && byte.writer != lane.thread() &&
-                                  !ordered_by_warp(lane, byte.writer / kWarpLanes, byte.write_turn);
+    const bool read_by_other = unordered(byte.reader, byte.reader_warp, byte.read_epoch, lane);
+    const bool written_by_other =
+        unordered(byte.writer, byte.writer / kWarpLanes, byte.write_epoch, lane);
     if (read_by_other || written_by_other || byte.copying != kNobody) {
       throw Fault(fmt::format("race: thread {} writes at {} what thread {} {} since the barrier",
                               lane.thread(), offset, read_by_other ? byte.reader : byte.writer,
@@ -75,7 +64,6 @@ void Block::write(std::uint32_t offset, std::span<const std::byte> bytes, const 
     to[i].copying = kNobody;
     to[i].writer = lane.thread();
     to[i].write_epoch = lane.epoch_;
-    to[i].write_turn = lane.turn_;
   }
 }
 
@@ -90,18 +78,21 @@ void Block::read(std::uint32_t offset, std::span<std::byte> bytes, const Lane& l
     if (!byte.written) {
       throw Fault(fmt::format("thread {} reads at {} what nobody wrote", lane.thread(), offset));
     }
-    if (byte.write_epoch == lane.epoch_ && byte.writer != lane.thread() &&
-        !ordered_by_warp(lane, byte.writer / kWarpLanes, byte.write_turn)) {
+    if (unordered(byte.writer, byte.writer / kWarpLanes, byte.write_epoch, lane)) {
       throw Fault(
           fmt::format("race: thread {} reads at {} what thread {} has written since the "
                       "barrier",
                       lane.thread(), offset, byte.writer));
     }
-    const bool first = byte.read_epoch != lane.epoch_;
-    byte.reader = first || byte.reader == lane.thread() ? lane.thread() : kSeveral;
-    byte.reader_warp = first || byte.reader_warp == lane.warp() ? lane.warp() : kSeveral;
+    const int warp = lane.thread() / kWarpLanes;
+    if (!unordered(byte.reader, byte.reader_warp, byte.read_epoch, lane)) {
+      byte.reader = lane.thread();
+      byte.reader_warp = warp;
+    } else {
+      byte.reader = kSeveral;
+      if (byte.reader_warp != warp) byte.reader_warp = kSeveral;
+    }
     byte.read_epoch = lane.epoch_;
-    byte.read_turn = lane.turn_;
     bytes[i] = byte.value;
   }
 }
@@ -187,12 +178,7 @@ void Lane::barrier() {
   } else {
     block_.fibers_.wait_until([this, number] { return block_.barriers_ > number; });
   }
-  ++epoch_;
-}
-
-void Lane::warp_barrier() {
-  block_.meet(*this, "syncwarp", [](Block::Meeting&) {});
-  ++turn_;
+  epoch_ = (number + 1) * kWarpEpochs;
 }
 
 std::uint32_t Lane::load_pair(const std::uint16_t* from) const {
@@ -266,7 +252,7 @@ void Lane::multiply_as(const char* instruction, HalfValue value, float (&sum)[4]
                        const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   sum_ = sum;
   std::copy(std::begin(a), std::end(a), a_.begin());
-  b_ = {b0, b1};
+  b_ = {b0, b1, 0, 0};
   block_.meet(*this, instruction, [value](Block::Meeting& meeting) {
     float left[16][16];
     float right[16][8];

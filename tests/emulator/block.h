@@ -3,7 +3,8 @@
 //
 // Shared memory knows of each byte who wrote and who read it since the last barrier. Reading what
 // nobody wrote, what is still being copied, or what another thread wrote without a barrier in
-// between is an error, and so is writing where another thread may still read.
+// between is an error, and so is writing where another thread may still read. Between threads of
+// one warp a barrier of that warp is enough.
 #pragma once
 
 #include <array>
@@ -50,8 +51,6 @@ class Block {
     int reader_warp = kNobody;
     std::int64_t write_epoch = -1;
     std::int64_t read_epoch = -1;
-    std::int64_t write_turn = -1;  ///< barriers of the writer's warp by then
-    std::int64_t read_turn = -1;   ///< of the last reader's
   };
   /// A warp-level instruction that waits for its 32 lanes.
   struct Meeting {
@@ -60,8 +59,9 @@ class Block {
     const char* instruction = nullptr;
   };
 
-  /// True if a barrier of the lane's own warp lies between it and what `warp` did in turn `turn`.
-  static bool ordered_by_warp(const Lane& lane, int warp, std::int64_t turn);
+  /// Whether what `other` of `warp` did in epoch `epoch` may happen at the same time as what `lane`
+  /// does.
+  static bool unordered(int other, int warp, std::int64_t epoch, const Lane& lane);
   std::span<SharedByte> at(std::uint32_t offset, std::size_t bytes);
   void claim_for_writing(std::uint32_t offset, std::size_t bytes, const Lane& lane);
   void write(std::uint32_t offset, std::span<const std::byte> bytes, const Lane& lane);
@@ -79,7 +79,7 @@ class Block {
   std::int64_t barriers_ = 0;
 };
 
-/// One thread: the interface of kernels/cuda_lane.cuh.
+/// One thread: the interface of kernels/cuda_lane.cuh and kernels/sparse/sparse_lane.cuh.
 class Lane {
  public:
   Lane(Block& block, int thread) : block_(block), thread_(thread) {}
@@ -101,7 +101,6 @@ class Lane {
   }
   virtual void wait_until_copied(int pending);
   virtual void barrier();
-  virtual void warp_barrier();
   void store_shared(std::uint32_t offset, float value);
   [[nodiscard]] float load_shared(std::uint32_t offset);
   void load_matrices(std::uint32_t (&to)[4], std::uint32_t offset);
@@ -109,6 +108,33 @@ class Lane {
   void multiply(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
   void multiply_fp16(float (&sum)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                      std::uint32_t b1);
+
+  virtual void warp_barrier();
+  template <int kMost>
+  void copy_chunks(std::uint32_t offset, const void* from, int chunks) {
+    copy_shared_out(kMost, offset, from, chunks);
+  }
+  std::uint32_t load_word(std::uint32_t offset);
+  [[nodiscard]] std::uint32_t peek_word(std::uint32_t offset) const;
+  void load_four_words(std::uint32_t offset, std::uint32_t (&to)[4]);
+  void load_two(std::uint32_t offset, float (&to)[2]);
+  void load_two_entries(std::uint32_t offset, std::uint32_t (&column)[2], float (&value)[2]);
+  void load_four(const float* from, float (&to)[4]) const;
+  void load_once(const std::uint32_t* from, std::uint32_t (&to)[4]) const;
+  [[nodiscard]] std::uint32_t load_once(const std::uint32_t* from) const;
+  std::uint32_t exchange_with_neighbour(std::uint32_t value);
+  template <int kSelector>
+  void multiply_sparse(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[4],
+                       std::uint32_t meta) {
+    multiply_sparse(kSelector, sum, a, b, meta);
+  }
+  void store_word(std::uint32_t offset, std::uint32_t value);
+  std::uint32_t add_below(std::uint32_t value, int distance);
+  std::uint32_t of_last_lane(std::uint32_t value);
+  [[nodiscard]] std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b,
+                                            std::uint32_t selectors) const;
+  [[nodiscard]] std::uint32_t add_byte_products(std::uint32_t a, std::uint32_t b,
+                                                std::uint32_t sum) const;
 
  private:
   friend class Block;
@@ -118,25 +144,32 @@ class Lane {
                         std::uint32_t offset);
   void multiply_as(const char* instruction, HalfValue value, float (&sum)[4],
                    const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1);
-  [[nodiscard]] int warp() const { return thread_ / cuda::kWarpLanes; }
+  static constexpr std::int64_t kWarpEpochs = std::int64_t{1} << 32;
+  void multiply_sparse(int selector, float (&sum)[4], const std::uint32_t (&a)[4],
+                       const std::uint32_t (&b)[4], std::uint32_t meta);
+  void copy_shared_out(int most, std::uint32_t offset, const void* from, int chunks);
+  std::uint32_t shuffle(const char* instruction, std::uint32_t value,
+                        const std::function<int(int)>& source);
   struct Copy {
     std::uint32_t offset;
     std::array<std::byte, 16> bytes;
   };
   Block& block_;
   int thread_;
-  std::int64_t epoch_ = 0;  ///< barriers passed
-  std::int64_t turn_ = 0;   ///< barriers of the warp passed
+  /// Barriers passed: of the block, in units of kWarpEpochs, and of the warp since.
+  std::int64_t epoch_ = 0;
   std::vector<Copy> open_;  ///< not committed yet
   std::vector<std::vector<Copy>> groups_;
   // Operands of the instruction that is waiting for the warp.
   int distance_ = 0;
   float exchanged_ = 0;
+  std::uint32_t shuffled_ = 0;
   std::uint32_t offset_ = 0;
   std::uint32_t* matrices_ = nullptr;
   float* sum_ = nullptr;
   std::array<std::uint32_t, 4> a_{};
-  std::array<std::uint32_t, 2> b_{};
+  std::array<std::uint32_t, 4> b_{};
+  std::uint32_t meta_ = 0;
 };
 
 }  // namespace pareto::emulator

@@ -154,6 +154,16 @@ TEST(MmaMaps, TransposedLdmatrixBringsRowsOfKAsBWantsThem) {
   }
 }
 
+TEST(MmaMaps, BBesideASparseAIsTwoOfK16) {
+  expect_all(covered(32, 4, 2, sparse_mma_b16), 32, 8);
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 8; ++i) {
+      const int row = lane % 4 * 2 + (i & 1) + i / 2 * 8;
+      EXPECT_EQ(sparse_mma_b16(lane, i / 2, i % 2), (Element{row, lane >> 2}));
+    }
+  }
+}
+
 TEST(MmaMaps, Metadata16CoversEveryWindowOnce) {
   for (int selector = 0; selector < 2; ++selector) {
     std::set<Pair> seen;

@@ -1,0 +1,185 @@
+// W as bits and nonzeros on tensor cores: read sparse, multiplied dense.
+//
+// Idea: with few tokens a layer costs the bytes of W. They are streamed once, packed, and expanded
+// in registers into fragments of warp-level products (bitmap_tile.cuh; after SpInfer and
+// Flash-LLM). Bottleneck: memory at about half of the weights; with fewer nonzeros, or with many
+// tokens, the expansion.
+// Layout: W repacked in units of 16 × 64 (bitmap_units.h).
+// ptxas: hot
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "harness/device_buffer.h"
+#include "harness/variant.h"
+#include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_values.cuh"
+#include "kernels/sparse/bitmap_tile.cuh"
+#include "kernels/sparse/host_copy.cuh"
+#include "kernels/sparse/sparse_lane.cuh"
+#include "reference/sparse.h"
+
+namespace pareto {
+namespace {
+
+using cuda::BitmapProblem;
+using cuda::BitmapTile;
+using cuda::BitmapUnit;
+
+constexpr int kMostBlocks = 8;
+
+// One block per tile of y.
+template <typename T, typename Tile>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks > 4 || Tile::kWarps > 8 ? 1 : 2)
+    bitmap_products(BitmapProblem p, DeviceEpilogue epilogue) {
+  extern __shared__ __align__(128) unsigned char stages[];
+  cuda::SparseLane<T> lane(stages);
+  const std::int64_t N = p.N;
+  cuda::bitmap_tile<Tile>(lane, p, std::int64_t{blockIdx.x} * Tile::kRowTiles,
+                          std::int64_t{blockIdx.y} * Tile::kTokens,
+                          [&](std::int64_t token, std::int64_t row, float sum) {
+                            epilogue.store(token * N + row, row, sum);
+                          });
+}
+
+// Calls body<kBlocks>() with enough blocks of 8 tokens, or with the most there are.
+template <int kWarps, typename Body>
+void with_blocks(std::int64_t tokens, const Body& body) {
+  if (tokens <= 8) {
+    body.template operator()<1>();
+  } else if (tokens <= 16) {
+    body.template operator()<2>();
+  } else if (tokens <= 32 || kWarps > 8) {
+    body.template operator()<4>();
+  } else {
+    if constexpr (kWarps <= 8) body.template operator()<kMostBlocks>();
+  }
+}
+
+// Codes [N,K] with zeros where nothing is stored.
+std::vector<std::uint16_t> dense_codes(const SparseProblem& p, std::span<const Tensor> in) {
+  const auto values = on_host<std::uint16_t>(in[kSparseValues]);
+  const auto masks = on_host<std::uint64_t>(in[kSparseMeta]);
+  const auto offset = on_host<std::int64_t>(in[kSparseOffset]);
+  std::vector<std::uint16_t> codes(static_cast<std::size_t>(p.N * p.K));
+  for (std::int64_t n = 0; n < p.N; ++n) {
+    auto value = static_cast<std::size_t>(offset[static_cast<std::size_t>(n)]);
+    for (std::int64_t word = 0; word < p.words(); ++word) {
+      std::uint64_t mask = masks[static_cast<std::size_t>(n * p.words() + word)];
+      for (; mask != 0; mask &= mask - 1) {
+        const std::int64_t k = word * kBitmapBits + std::countr_zero(mask);
+        codes[static_cast<std::size_t>(n * p.K + k)] = values[value++];
+      }
+    }
+  }
+  return codes;
+}
+
+cuda::BitmapPacked packed_units(const SparseProblem& p, std::span<const Tensor> in) {
+  const std::vector<std::uint16_t> codes = dense_codes(p, in);
+  // Whole pairs of row tiles: a block has two.
+  return cuda::pack_bitmap(ceil_div(p.N, 2 * BitmapUnit::kRows) * 2,
+                           ceil_div(p.K, BitmapUnit::kColumns),
+                           [&](std::int64_t n, std::int64_t k) -> std::uint16_t {
+                             if (n >= p.N || k >= p.K) return 0;
+                             return codes[static_cast<std::size_t>(n * p.K + k)];
+                           });
+}
+
+template <int kWarps, int kStages>
+class CudaBitmap : public Prepared {
+ public:
+  CudaBitmap(const SparseProblem& problem, const cuda::BitmapPacked& packed)
+      : p_(problem),
+        words_(on_device(packed.words)),
+        offset_(on_device(packed.offset)),
+        stage_bytes_(packed.longest_bytes) {
+    with_type_and_tile([&]<typename T, typename Tile>() {
+      allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(stage_bytes_));
+    });
+  }
+
+  void run(const Call& call) override {
+    const BitmapProblem problem{p_.M,
+                                p_.N,
+                                p_.K,
+                                ceil_div(p_.K, BitmapUnit::kColumns),
+                                call.in[kSparseX].as<const std::uint16_t>(),
+                                words_.data(),
+                                offset_.data(),
+                                stage_bytes_};
+    const DeviceEpilogue epilogue{call.in[kSparseBias].as<const float>(), p_.activation,
+                                  p_.out_dtype, call.out[kSparseY].data};
+    with_type_and_tile([&]<typename T, typename Tile>() {
+      const dim3 grid(static_cast<unsigned>(ceil_div(p_.N, Tile::kRows)),
+                      static_cast<unsigned>(ceil_div(p_.M, Tile::kTokens)));
+      launch_grid(bitmap_products<T, Tile>, grid, dim3(Tile::kThreads),
+                  Tile::shared_bytes(stage_bytes_), problem, epilogue);
+    });
+  }
+
+  std::size_t packed_bytes() const override { return words_.bytes() + offset_.bytes(); }
+
+ private:
+  template <typename Body>
+  void with_type_and_tile(const Body& body) const {
+    with_blocks<kWarps>(p_.M, [&]<int kBlocks>() {
+      using Tile = BitmapTile<kBlocks, kWarps, kStages>;
+      if (p_.dtype == DType::kBf16) {
+        body.template operator()<__nv_bfloat16, Tile>();
+      } else {
+        body.template operator()<__half, Tile>();
+      }
+    });
+  }
+
+  SparseProblem p_;
+  DeviceBuffer<std::uint32_t> words_;
+  DeviceBuffer<std::uint32_t> offset_;
+  int stage_bytes_;
+};
+
+template <int kWarps, int kStages>
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
+                                  ThreadPool& /*pool*/) {
+  const SparseProblem p = SparseProblem::from(problem);
+  return std::make_unique<CudaBitmap<kWarps, kStages>>(p, packed_units(p, in));
+}
+
+// As tensor cores sum (see qgemm/cuda_mma); the warps' shares of the columns side by side.
+template <int kWarps>
+Arithmetic arithmetic(const Problem& problem) {
+  const SparseProblem p = SparseProblem::from(problem);
+  const std::int64_t units = ceil_div(p.K, BitmapUnit::kColumns);
+  const std::int64_t share =
+      std::max(ceil_div(units, kWarps), std::int64_t{1}) * BitmapUnit::kColumns;
+  Arithmetic a;
+  a.u_acc = 0x1p-23;
+  a.acc_truncates = true;
+  a.acc_block = 16;
+  a.acc_lanes = std::max(p.K / share, std::int64_t{1});
+  a.epilogue_roundings = p.has_bias ? 1 : 0;
+  a.multiplies_pruned = true;
+  return a;
+}
+
+template <int kWarps, int kStages>
+Variant candidate(const char* name) {
+  return {.op = "sparse",
+          .name = name,
+          .summary = "CUDA, bits and nonzeros expanded into fragments of mma.sync",
+          .needs_cuda = 90,
+          .limits = {{.key = "format", .values = {"bitmap"}},
+                     {.key = "dtype", .values = {"bf16", "fp16"}},
+                     {.key = "M", .max = 65535 * BitmapTile<4>::kTokens}},
+          .arithmetic = arithmetic<kWarps>,
+          .prepare = prepare<kWarps, kStages>,
+          .unit = "cuda_tensor_bf16"};
+}
+
+const Registration registration_a{candidate<8, 4>("cuda_bitmap_a")};
+const Registration registration_b{candidate<16, 3>("cuda_bitmap_b")};
+const Registration registration_c{candidate<8, 6>("cuda_bitmap_c")};
+
+}  // namespace
+}  // namespace pareto

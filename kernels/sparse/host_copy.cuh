@@ -1,0 +1,29 @@
+// Operands of a sparse layer on the host for repacking, and back.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "harness/device.h"
+#include "harness/device_buffer.h"
+#include "harness/tensor.h"
+
+namespace pareto {
+
+/// The elements of a device tensor.
+template <typename T>
+std::vector<T> on_host(const Tensor& tensor) {
+  std::vector<T> host(static_cast<std::size_t>(tensor.elements()));
+  if (!host.empty()) device().download(host.data(), tensor.data, host.size() * sizeof(T));
+  return host;
+}
+
+/// Device memory with the same elements.
+template <typename T>
+DeviceBuffer<T> on_device(const std::vector<T>& host) {
+  DeviceBuffer<T> buffer(static_cast<std::int64_t>(host.size()));
+  if (!host.empty()) buffer.upload(host);
+  return buffer;
+}
+
+}  // namespace pareto
