@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 namespace pareto {
@@ -20,6 +21,9 @@ constexpr std::int64_t kL1BlockBytes = 32 << 10;
 constexpr std::int64_t kFewStrips = 4;
 // Accumulators of one block of strips: 512 strips × 6 panels × 1.5 KiB = 4.5 MiB per thread.
 constexpr std::int64_t kMostStrips = 512;
+// Strips of one copy of x, which is read again for every block of panels: 2 MiB at 4 KiB a row. Of
+// all of x at once it would push y and W out of L3.
+constexpr std::int64_t kCopiedStrips = 42;
 // Unpacking a panel costs as much as half a strip of small tiles.
 constexpr std::int64_t kLeastStrips = 16;
 
@@ -53,8 +57,9 @@ bool rows_collide(std::int64_t row_bytes, int rows) {
 TileGemm::TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps,
                    int threads, std::int64_t x_row_bytes)
     : set_(set), M_(M), N_(N), steps_(steps) {
-  if (set.row_step_bytes > 0 && !rows_collide(x_row_bytes, set.max_rows)) {
+  if (set.row_step_bytes > 0) {
     x_row_bytes_ = x_row_bytes;
+    copies_ = in_place() && rows_collide(x_row_bytes, set.max_rows);
   }
   strip_chunks_ = ceil_div(steps, set.strip_steps);
   strips_ = ceil_div(M, set.max_rows);
@@ -92,7 +97,13 @@ std::int64_t TileGemm::scratch_bytes() const {
   const std::int64_t tiles = block_steps_ >= steps_ ? 1 : block_strips_ * block_panels_;
   const std::int64_t unpacked =
       set_.unpack == nullptr ? 0 : block_panels_ * block_steps_ * set_.w_step_bytes;
-  return ceil_div(tiles * tile_bytes() + unpacked, 64) * 64;
+  return ceil_div(tiles * tile_bytes() + unpacked, 64) * 64 + copy_bytes();
+}
+
+// A line more than the rows are long, so that copies of rows that collide do not.
+std::int64_t TileGemm::copy_row_bytes() const { return ceil_div(x_row_bytes_, 64) * 64 + 64; }
+std::int64_t TileGemm::copy_bytes() const {
+  return copies_ ? block_strips_ * set_.max_rows * copy_row_bytes() : 0;
 }
 
 // Threads form a grid over strips and panels that leaves the slowest one the fewest tiles; of equal
@@ -140,6 +151,7 @@ void TileGemm::choose_blocks() {
     const std::int64_t strip_bytes = set_.max_rows * strip_chunks_ * set_.a_step_bytes;
     most_strips = std::max(l2_bytes() / 2 / std::max<std::int64_t>(strip_bytes, 1), kLeastStrips);
   }
+  if (copies_) most_strips = std::min(most_strips, kCopiedStrips);
   block_strips_ = std::min(std::max<std::int64_t>(strips, 1), most_strips);
 }
 
@@ -165,12 +177,26 @@ void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool
     const auto [p0, p1] = share_of(panels_, thread % grid_columns_, grid_columns_);
     std::byte* scratch = scratch_.data() + thread * scratch_bytes();
     for (std::int64_t s = s0; s < s1; s += block_strips_) {
+      if (copies_) copy_rows({s, std::min(s + block_strips_, s1)}, copy_of(scratch));
       for (std::int64_t p = p0; p < p1; p += block_panels_) {
         multiply_block(w, epilogue, {s, std::min(s + block_strips_, s1)},
                        {p, std::min(p + block_panels_, p1)}, scratch);
       }
     }
   });
+}
+
+std::byte* TileGemm::copy_of(std::byte* scratch) const {
+  return scratch + scratch_bytes() - copy_bytes();
+}
+
+void TileGemm::copy_rows(Range strips, std::byte* copy) const {
+  const std::int64_t first = strip(strips.begin).row;
+  const Strip last = strip(strips.end - 1);
+  for (std::int64_t row = first; row < last.row + last.rows; ++row) {
+    std::memcpy(copy + (row - first) * copy_row_bytes(), x_ + row * x_row_bytes_,
+                static_cast<std::size_t>(x_row_bytes_));
+  }
 }
 
 void TileGemm::multiply_block(const std::byte* w, const Epilogue& epilogue, Range strips,
@@ -205,11 +231,12 @@ const std::byte* TileGemm::strip_block(const Strip& strip, std::int64_t step) co
          (strip.row * strip_chunks_ + strip.rows * (step / set_.strip_steps)) * set_.a_step_bytes;
 }
 
-TileBlock TileGemm::tile_block(const Strip& strip, Range steps) const {
+TileBlock TileGemm::tile_block(const Strip& strip, Range steps, const Rows& rows) const {
   TileBlock block;
   if (in_place()) {
-    block.a = x_ + strip.row * x_row_bytes_ + steps.begin * set_.row_step_bytes;
-    block.a_row_bytes = x_row_bytes_;
+    block.a_row_bytes = copies_ ? copy_row_bytes() : x_row_bytes_;
+    block.a = rows.data + (strip.row - rows.first) * block.a_row_bytes +
+              steps.begin * set_.row_step_bytes;
     block.a_chunk_bytes = set_.strip_steps * set_.row_step_bytes;
   } else {
     block.a = strip_block(strip, steps.begin);
@@ -255,10 +282,11 @@ void TileGemm::sweep_fused(const std::byte* w, std::int64_t w_stride, const Epil
   const bool keep = block_steps_ < steps_;
   const bool last = steps.end == steps_;
   const bool plain = last && is_plain(epilogue);
+  const Rows rows = copies_ ? Rows{copy_of(tiles), strip(strips.begin).row} : Rows{x_, 0};
   for (std::int64_t s = strips.begin; s < strips.end; ++s) {
     const Strip strip = this->strip(s);
     const Ahead ahead = fetch_of(strips, s - strips.begin, strip.rows);
-    TileBlock block = tile_block(strip, steps);
+    TileBlock block = tile_block(strip, steps, rows);
     block.ahead_bytes = ahead.bytes;
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t index = (s - strips.begin) * block_panels_ + (p - panels.begin);

@@ -113,7 +113,7 @@ class TileGemm {
   TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps, int threads,
            std::int64_t x_row_bytes = 0);
 
-  /// x is read where it lies: no strips.
+  /// `multiply` reads x itself: there are no strips to be filled.
   [[nodiscard]] bool in_place() const { return x_row_bytes_ > 0; }
 
   [[nodiscard]] std::int64_t strips() const { return strips_; }
@@ -134,6 +134,11 @@ class TileGemm {
     std::int64_t begin = 0;
     std::int64_t end = 0;
   };
+  /// Rows of x, or of a copy that begins with row `first`.
+  struct Rows {
+    const std::byte* data = nullptr;
+    std::int64_t first = 0;
+  };
   void choose_blocks();
   void choose_grid(int threads);
   void multiply_block(const std::byte* w, const Epilogue& epilogue, Range strips, Range panels,
@@ -144,9 +149,13 @@ class TileGemm {
                    Range strips, Range panels, Range steps, std::byte* tiles) const;
   [[nodiscard]] Ahead fetch_of(Range strips, std::int64_t strip, int rows) const;
   [[nodiscard]] const std::byte* strip_block(const Strip& strip, std::int64_t step) const;
-  [[nodiscard]] TileBlock tile_block(const Strip& strip, Range steps) const;
+  [[nodiscard]] TileBlock tile_block(const Strip& strip, Range steps, const Rows& rows) const;
   [[nodiscard]] std::int64_t tile_bytes() const;
   [[nodiscard]] std::int64_t scratch_bytes() const;
+  [[nodiscard]] std::int64_t copy_row_bytes() const;
+  [[nodiscard]] std::int64_t copy_bytes() const;
+  [[nodiscard]] std::byte* copy_of(std::byte* scratch) const;
+  void copy_rows(Range strips, std::byte* copy) const;
 
   TileSet set_;
   std::int64_t M_;
@@ -164,6 +173,7 @@ class TileGemm {
   int grid_rows_ = 1;          ///< threads along M
   int grid_columns_ = 1;       ///< threads along N
   std::int64_t x_row_bytes_ = 0;
+  bool copies_ = false;           ///< rows collide in L1: each thread copies some strips at a time
   const std::byte* x_ = nullptr;  ///< during `multiply`
   AlignedBuffer<std::byte> a_;
   AlignedBuffer<std::byte> scratch_;

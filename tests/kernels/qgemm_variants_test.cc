@@ -215,6 +215,14 @@ TEST(QgemmVariants, NarrowPanelsAgree) {
   }
 }
 
+// Rows of x of whole 4 KiB meet in one set of L1: threads copy some strips at a time, here two lots.
+TEST(QgemmVariants, RowsThatCollideAgree) {
+  for (const char* scheme : {"fp32", "bf16"}) {
+    const Problem problem = problem_of(scheme, {530, 40, 2048}, 0);
+    EXPECT_GT(expect_agreement_on(problem, {"normal"}), 0);
+  }
+}
+
 // K = 1 and w = 1 make y = f(x): a dense sweep of every activation function in use.
 TEST(QgemmVariants, ActivationsKeepTheirDeclaredError) {
   for (const std::string& activation : activation_words()) {
