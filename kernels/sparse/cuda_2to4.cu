@@ -20,6 +20,7 @@
 #include "kernels/cuda_values.cuh"
 #include "kernels/sparse/host_copy.cuh"
 #include "kernels/sparse/sparse_lane.cuh"
+#include "kernels/sparse/two_to_four_pack.h"
 #include "kernels/sparse/two_to_four_tile.cuh"
 #include "reference/sparse.h"
 
@@ -69,20 +70,12 @@ __global__ void __launch_bounds__(Tile::kThreads, 2)
                                });
 }
 
-std::vector<std::uint32_t> packed_words(const SparseProblem& p, std::span<const Tensor> in) {
+std::vector<std::uint32_t> packed_words(const SparseProblem& p, std::span<const Tensor> in,
+                                        ThreadPool& pool) {
   const auto values = on_host<std::uint16_t>(in[kSparseValues]);
   const auto meta = on_host<std::uint8_t>(in[kSparseMeta]);
-  const std::int64_t groups = p.groups_of_4();
   const WindowOrder order = p.M <= kFewTokens ? WindowOrder::kInPairs : WindowOrder::kInOrder;
-  return cuda::pack_two_to_four(
-      order, p.N, p.K, [&](std::int64_t n, std::int64_t group) -> cuda::TwoOfFour {
-        if (n >= p.N || group >= groups) return {};
-        const TwoToFour at =
-            two_to_four(meta[static_cast<std::size_t>(n * p.meta_row_bytes() + group / 2)], group);
-        const auto first = static_cast<std::size_t>(2 * (n * groups + group));
-        return {values[first] | static_cast<std::uint32_t>(values[first + 1]) << 16U,
-                cuda::metadata_nibble(at.first, at.second)};
-      });
+  return cuda::pack_two_to_four(order, {p.N, p.K, values.data(), meta.data()}, pool);
 }
 
 class Cuda2to4 : public Prepared {
@@ -180,9 +173,9 @@ class Cuda2to4 : public Prepared {
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
-                                  ThreadPool& /*pool*/) {
+                                  ThreadPool& pool) {
   const SparseProblem p = SparseProblem::from(problem);
-  return std::make_unique<Cuda2to4>(problem, p, packed_words(p, in));
+  return std::make_unique<Cuda2to4>(problem, p, packed_words(p, in, pool));
 }
 
 // As tensor cores sum (see qgemm/cuda_mma): 16 products in a step of 32 columns. With few tokens

@@ -17,6 +17,7 @@
 #include "kernels/cuda_launch.cuh"
 #include "kernels/cuda_tuning.h"
 #include "kernels/cuda_values.cuh"
+#include "kernels/sparse/bitmap_pack.h"
 #include "kernels/sparse/bitmap_tile.cuh"
 #include "kernels/sparse/host_copy.cuh"
 #include "kernels/sparse/sparse_lane.cuh"
@@ -77,34 +78,14 @@ void with_blocks(std::int64_t tokens, const Body& body) {
   }
 }
 
-// Codes [N,K] with zeros where nothing is stored.
-std::vector<std::uint16_t> dense_codes(const SparseProblem& p, std::span<const Tensor> in) {
-  const auto values = on_host<std::uint16_t>(in[kSparseValues]);
+cuda::BitmapPacked packed_units(const SparseProblem& p, std::span<const Tensor> in,
+                                ThreadPool& pool) {
   const auto masks = on_host<std::uint64_t>(in[kSparseMeta]);
   const auto offset = on_host<std::int64_t>(in[kSparseOffset]);
-  std::vector<std::uint16_t> codes(static_cast<std::size_t>(p.N * p.K));
-  for (std::int64_t n = 0; n < p.N; ++n) {
-    auto value = static_cast<std::size_t>(offset[static_cast<std::size_t>(n)]);
-    for (std::int64_t word = 0; word < p.words(); ++word) {
-      std::uint64_t mask = masks[static_cast<std::size_t>(n * p.words() + word)];
-      for (; mask != 0; mask &= mask - 1) {
-        const std::int64_t k = word * kBitmapBits + std::countr_zero(mask);
-        codes[static_cast<std::size_t>(n * p.K + k)] = values[value++];
-      }
-    }
-  }
-  return codes;
-}
-
-cuda::BitmapPacked packed_units(const SparseProblem& p, std::span<const Tensor> in) {
-  const std::vector<std::uint16_t> codes = dense_codes(p, in);
+  const auto values = on_host<std::uint16_t>(in[kSparseValues], cuda::BitmapWeights::kReadBehind);
   // Whole pairs of row tiles: a block has two.
-  return cuda::pack_bitmap(ceil_div(p.N, 2 * BitmapUnit::kRows) * 2,
-                           ceil_div(p.K, BitmapUnit::kColumns),
-                           [&](std::int64_t n, std::int64_t k) -> std::uint16_t {
-                             if (n >= p.N || k >= p.K) return 0;
-                             return codes[static_cast<std::size_t>(n * p.K + k)];
-                           });
+  return cuda::pack_bitmap({p.N, p.K, masks.data(), offset.data(), values.data()},
+                           ceil_div(p.N, 2 * BitmapUnit::kRows) * 2, pool);
 }
 
 class CudaBitmap : public Prepared {
@@ -179,9 +160,9 @@ class CudaBitmap : public Prepared {
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
-                                  ThreadPool& /*pool*/) {
+                                  ThreadPool& pool) {
   const SparseProblem p = SparseProblem::from(problem);
-  return std::make_unique<CudaBitmap>(problem, p, packed_units(p, in));
+  return std::make_unique<CudaBitmap>(problem, p, packed_units(p, in, pool));
 }
 
 // As tensor cores sum (see qgemm/cuda_mma); the warps' shares of the columns side by side: of the
