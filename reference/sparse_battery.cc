@@ -22,6 +22,7 @@ class Battery {
   explicit Battery(const Problem& like) : like_(like), p_(SparseProblem::from(like)) {}
 
   std::vector<BatteryInput> run() {
+    if (p_.format == SparseFormat::kBsr) add_whole_blocks();
     for (const Sizes& sizes : {Sizes{5, 17, 33}, Sizes{1, 1, 1}, Sizes{16, 32, 64},
                                Sizes{17, 33, 129}, Sizes{33, 130, 257}, Sizes{2, 48, 1030}}) {
       add_pattern("exact", sizes, true);
@@ -111,6 +112,16 @@ class Battery {
       problem.set("sparsity", sparsity);
       add(fmt::format("sparsity {} {}", sparsity, label("normal", problem)), problem, "normal",
           false);
+    }
+  }
+
+  // Libraries take no blocks that reach beyond W. First, so that what a library says of them is
+  // told where it refuses everything.
+  void add_whole_blocks() {
+    for (const Sizes& sizes : {Sizes{1, 128, 256}, Sizes{19, 256, 128}}) {
+      add_pattern("exact", sizes, true);
+      add_pattern("planted", sizes, false);
+      add_own("normal", sizes);
     }
   }
 

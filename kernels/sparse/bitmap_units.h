@@ -12,11 +12,7 @@
 // many values the other half has.
 #pragma once
 
-#include <algorithm>
-#include <bit>
 #include <cstdint>
-#include <cstring>
-#include <vector>
 
 #include "kernels/cuda_mma_maps.h"
 
@@ -99,68 +95,6 @@ constexpr SpreadBits spread_bits(int group, bool back) {
   const std::uint32_t high = (12U + byte) * 0x11U;
   // Slots 2 and 3 of the front, 4 and 5 of the back: bits 7 − shift and 8 − shift.
   return {back ? 3 : 5, low | high << 8U};
-}
-
-/// W [rows, columns], 16-bit codes, in units; row tiles of 16 one after the other, in each the
-/// units in order of columns.
-struct BitmapPacked {
-  std::vector<std::uint32_t> words;
-  std::vector<std::uint32_t> offset;  ///< of each unit in chunks of 16 bytes, and the end
-  int longest_bytes = BitmapUnit::kMaskBytes;
-};
-
-/// Appends one unit; element(row, column) is its code, 0 where nothing is stored.
-template <typename ElementCode>
-void append_bitmap_unit(const ElementCode& element, std::vector<std::uint32_t>& words) {
-  using U = BitmapUnit;
-  const std::size_t begin = words.size();
-  words.resize(begin + kWarpLanes);
-  for (int group = 0; group < U::kGroups; ++group) {
-    for (int lane = 0; lane < kWarpLanes; ++lane) {
-      std::uint16_t front[U::kHalfSlots];
-      std::uint16_t back[U::kHalfSlots];
-      int fronts = 0;
-      int backs = 0;
-      for (int slot = 0; slot < U::kSlots; ++slot) {
-        const Element e = bitmap_element(lane, group, slot);
-        const std::uint16_t code = element(e.row, e.column);
-        if (static_cast<std::uint16_t>(code << 1U) == 0) continue;
-        words[begin + static_cast<std::size_t>(lane)] |=
-            1U << static_cast<unsigned>(U::kSlots * group + slot);
-        (slot < U::kHalfSlots ? front[fronts++] : back[backs++]) = code;
-      }
-      std::uint16_t share[U::kSlots] = {};
-      const int length = (fronts + backs + 1) / 2 * 2;
-      std::copy_n(front, fronts, share);
-      std::copy_n(back, backs, share + length - backs);
-      for (int i = 0; i < length; i += 2) {
-        words.push_back(share[i] | static_cast<std::uint32_t>(share[i + 1]) << 16U);
-      }
-    }
-  }
-  words.resize((words.size() + 3) / 4 * 4);
-}
-
-/// `row_tiles` tiles of 16 rows with `units` units each; element(row, column) for all of them.
-template <typename ElementCode>
-BitmapPacked pack_bitmap(std::int64_t row_tiles, std::int64_t units, const ElementCode& element) {
-  using U = BitmapUnit;
-  BitmapPacked packed;
-  packed.offset.push_back(0);
-  for (std::int64_t tile = 0; tile < row_tiles; ++tile) {
-    for (std::int64_t unit = 0; unit < units; ++unit) {
-      const std::size_t begin = packed.words.size();
-      append_bitmap_unit(
-          [&](int row, int column) {
-            return element(tile * U::kRows + row, unit * U::kColumns + column);
-          },
-          packed.words);
-      packed.longest_bytes =
-          std::max(packed.longest_bytes, static_cast<int>(4 * (packed.words.size() - begin)));
-      packed.offset.push_back(static_cast<std::uint32_t>(packed.words.size() / 4));
-    }
-  }
-  return packed;
 }
 
 }  // namespace pareto::cuda

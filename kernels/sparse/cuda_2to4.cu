@@ -8,15 +8,19 @@
 // Layout: W repacked in units of 16 × 64 (two_to_four_units.h).
 // ptxas: hot
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "harness/device_buffer.h"
 #include "harness/variant.h"
 #include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_tuning.h"
 #include "kernels/cuda_values.cuh"
 #include "kernels/sparse/host_copy.cuh"
 #include "kernels/sparse/sparse_lane.cuh"
+#include "kernels/sparse/two_to_four_pack.h"
 #include "kernels/sparse/two_to_four_tile.cuh"
 #include "reference/sparse.h"
 
@@ -29,6 +33,12 @@ using cuda::WindowOrder;
 
 // Above, x is read too often to stream W past it.
 constexpr std::int64_t kFewTokens = 32;
+
+// Ways to share a tile of many tokens among warps, 64 or 32 tokens for each. Both read the same
+// packing.
+constexpr std::size_t kWays = 2;
+using WideTile = cuda::TwoToFourTile<64>;
+using NarrowTile = cuda::TwoToFourTile<32>;
 
 template <int kBlocks>
 using Rows = cuda::TwoToFourRows<kBlocks, kBlocks <= 2 ? 3 : 2>;
@@ -60,93 +70,112 @@ __global__ void __launch_bounds__(Tile::kThreads, 2)
                                });
 }
 
-std::vector<std::uint32_t> packed_words(const SparseProblem& p, std::span<const Tensor> in) {
+std::vector<std::uint32_t> packed_words(const SparseProblem& p, std::span<const Tensor> in,
+                                        ThreadPool& pool) {
   const auto values = on_host<std::uint16_t>(in[kSparseValues]);
   const auto meta = on_host<std::uint8_t>(in[kSparseMeta]);
-  const std::int64_t groups = p.groups_of_4();
   const WindowOrder order = p.M <= kFewTokens ? WindowOrder::kInPairs : WindowOrder::kInOrder;
-  return cuda::pack_two_to_four(
-      order, p.N, p.K, [&](std::int64_t n, std::int64_t group) -> cuda::TwoOfFour {
-        if (n >= p.N || group >= groups) return {};
-        const TwoToFour at =
-            two_to_four(meta[static_cast<std::size_t>(n * p.meta_row_bytes() + group / 2)], group);
-        const auto first = static_cast<std::size_t>(2 * (n * groups + group));
-        return {values[first] | static_cast<std::uint32_t>(values[first + 1]) << 16U,
-                cuda::metadata_nibble(at.first, at.second)};
-      });
+  return cuda::pack_two_to_four(order, {p.N, p.K, values.data(), meta.data()}, pool);
 }
 
-template <int kWarpTokens>
 class Cuda2to4 : public Prepared {
-  using Tile = cuda::TwoToFourTile<kWarpTokens>;
-
  public:
-  Cuda2to4(const SparseProblem& problem, const std::vector<std::uint32_t>& words)
-      : p_(problem), words_(on_device(words)) {
-    if (p_.dtype == DType::kBf16) {
-      allow_shared(two_to_four_many<__nv_bfloat16, Tile>, Tile::kSharedBytes);
-    } else {
-      allow_shared(two_to_four_many<__half, Tile>, Tile::kSharedBytes);
+  Cuda2to4(const Problem& problem, const SparseProblem& p, const std::vector<std::uint32_t>& words)
+      : p_(p), words_(on_device(words)) {
+    if (p_.M <= kFewTokens) return;
+    for (std::size_t way = 0; way < kWays; ++way) {
+      with_many(way, [&]<typename T, typename Tile>() {
+        allow_shared(two_to_four_many<T, Tile>, Tile::kSharedBytes);
+      });
     }
+    if (p_.N > 0) way_ = quickest_way(problem);
   }
 
   void run(const Call& call) override {
-    if (p_.dtype == DType::kBf16) {
-      start<__nv_bfloat16>(call);
+    const DeviceEpilogue epilogue{call.in[kSparseBias].as<const float>(), p_.activation,
+                                  p_.out_dtype, call.out[kSparseY].data};
+    const std::uint16_t* x = call.in[kSparseX].as<const std::uint16_t>();
+    if (p_.M > kFewTokens) {
+      many(way_, x, epilogue);
+    } else if (p_.dtype == DType::kBf16) {
+      few<__nv_bfloat16>(x, epilogue);
     } else {
-      start<__half>(call);
+      few<__half>(x, epilogue);
     }
   }
 
   std::size_t packed_bytes() const override { return words_.bytes(); }
 
  private:
+  // Without bias: it does not tell the ways apart.
+  std::size_t quickest_way(const Problem& problem) const {
+    const DeviceBuffer<std::uint16_t> x(p_.M * p_.K + 1);
+    const DeviceBuffer<float> y(p_.M * p_.N);  // wide enough for every type
+    device().fill(x.data(), 0, x.bytes());
+    std::vector<std::function<void()>> ways;
+    for (std::size_t way = 0; way < kWays; ++way) {
+      ways.emplace_back([this, way, &x, &y] {
+        many(way, x.data(), {nullptr, p_.activation, p_.out_dtype, y.data()});
+      });
+    }
+    return quickest("sparse/cuda_2to4 " + problem.text(), ways);
+  }
+
   template <typename T>
-  void start(const Call& call) const {
+  void few(const std::uint16_t* x, const DeviceEpilogue& epilogue) const {
     if (p_.M <= 8) {
-      few<T, Rows<1>>(call);
+      start_few<T, Rows<1>>(x, epilogue);
     } else if (p_.M <= 16) {
-      few<T, Rows<2>>(call);
-    } else if (p_.M <= kFewTokens) {
-      few<T, Rows<4>>(call);
+      start_few<T, Rows<2>>(x, epilogue);
     } else {
+      start_few<T, Rows<4>>(x, epilogue);
+    }
+  }
+  template <typename T, typename Tile>
+  void start_few(const std::uint16_t* x, const DeviceEpilogue& epilogue) const {
+    if (p_.M == 0) return;
+    const dim3 grid(static_cast<unsigned>(ceil_div(p_.N, Tile::kRows)));
+    launch_grid(two_to_four_few<T, Tile>, grid, dim3(Tile::kThreads), cuda::sum_bytes<Tile>(),
+                problem(x), epilogue);
+  }
+
+  void many(std::size_t way, const std::uint16_t* x, const DeviceEpilogue& epilogue) const {
+    with_many(way, [&]<typename T, typename Tile>() {
       const dim3 grid(static_cast<unsigned>(ceil_div(p_.N, Tile::kRows)),
                       static_cast<unsigned>(ceil_div(p_.M, Tile::kTokens)));
       launch_grid(two_to_four_many<T, Tile>, grid, dim3(Tile::kThreads), Tile::kSharedBytes,
-                  problem(call), epilogue(call));
+                  problem(x), epilogue);
+    });
+  }
+  template <typename Body>
+  void with_many(std::size_t way, const Body& body) const {
+    const auto with_type = [&]<typename Tile>() {
+      if (p_.dtype == DType::kBf16) {
+        body.template operator()<__nv_bfloat16, Tile>();
+      } else {
+        body.template operator()<__half, Tile>();
+      }
+    };
+    if (way == 0) {
+      with_type.template operator()<WideTile>();
+    } else {
+      with_type.template operator()<NarrowTile>();
     }
   }
 
-  template <typename T, typename FewTile>
-  void few(const Call& call) const {
-    if (p_.M == 0) return;
-    const dim3 grid(static_cast<unsigned>(ceil_div(p_.N, FewTile::kRows)));
-    launch_grid(two_to_four_few<T, FewTile>, grid, dim3(FewTile::kThreads),
-                cuda::sum_bytes<FewTile>(), problem(call), epilogue(call));
-  }
-
-  TwoToFourProblem problem(const Call& call) const {
-    return {p_.M,
-            p_.N,
-            p_.K,
-            ceil_div(p_.K, TwoToFourUnit::kColumns),
-            call.in[kSparseX].as<const std::uint16_t>(),
-            words_.data()};
-  }
-  DeviceEpilogue epilogue(const Call& call) const {
-    return {call.in[kSparseBias].as<const float>(), p_.activation, p_.out_dtype,
-            call.out[kSparseY].data};
+  TwoToFourProblem problem(const std::uint16_t* x) const {
+    return {p_.M, p_.N, p_.K, ceil_div(p_.K, TwoToFourUnit::kColumns), x, words_.data()};
   }
 
   SparseProblem p_;
   DeviceBuffer<std::uint32_t> words_;
+  std::size_t way_ = 0;
 };
 
-template <int kWarpTokens>
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
-                                  ThreadPool& /*pool*/) {
+                                  ThreadPool& pool) {
   const SparseProblem p = SparseProblem::from(problem);
-  return std::make_unique<Cuda2to4<kWarpTokens>>(p, packed_words(p, in));
+  return std::make_unique<Cuda2to4>(problem, p, packed_words(p, in, pool));
 }
 
 // As tensor cores sum (see qgemm/cuda_mma): 16 products in a step of 32 columns. With few tokens
@@ -166,22 +195,24 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-template <int kWarpTokens>
-Variant candidate(const char* name) {
-  return {.op = "sparse",
-          .name = name,
-          .summary = "CUDA, 2:4 tensor cores by mma.sp, W in the order of fragments",
-          .needs_cuda = 80,
-          .limits = {{.key = "format", .values = {"2to4"}},
-                     {.key = "dtype", .values = {"bf16", "fp16"}},
-                     {.key = "M", .max = 65535 * cuda::TwoToFourTile<64>::kTokens}},
-          .arithmetic = arithmetic,
-          .prepare = prepare<kWarpTokens>,
-          .unit = "cuda_tensor_bf16"};
-}
-
-const Registration registration_a{candidate<64>("cuda_2to4_a")};
-const Registration registration_b{candidate<32>("cuda_2to4_b")};
+const Registration registration{{
+    .op = "sparse",
+    .name = "cuda_2to4",
+    .summary = "CUDA, 2:4 tensor cores by mma.sp, W in the order of fragments",
+    .needs_cuda = 80,
+    .limits = {{.key = "format", .values = {"2to4"}},
+               {.key = "dtype", .values = {"bf16", "fp16"}},
+               {.key = "M", .max = 65535 * WideTile::kTokens}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .unit = "cuda_tensor_bf16",
+}};
+const LaunchesKernel launch_of_many("sparse/cuda_2to4", "two_to_four_many",
+                                    {.threads = WideTile::kThreads,
+                                     .dynamic_shared_bytes = WideTile::kSharedBytes});
+const LaunchesKernel launch_of_few("sparse/cuda_2to4", "two_to_four_few",
+                                   {.threads = Rows<1>::kThreads,
+                                    .dynamic_shared_bytes = cuda::sum_bytes<Rows<1>>()});
 
 }  // namespace
 }  // namespace pareto

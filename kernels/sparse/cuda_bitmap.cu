@@ -7,13 +7,17 @@
 // Layout: W repacked in units of 16 × 64 (bitmap_units.h).
 // ptxas: hot
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "harness/device_buffer.h"
 #include "harness/variant.h"
 #include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_tuning.h"
 #include "kernels/cuda_values.cuh"
+#include "kernels/sparse/bitmap_pack.h"
 #include "kernels/sparse/bitmap_tile.cuh"
 #include "kernels/sparse/host_copy.cuh"
 #include "kernels/sparse/sparse_lane.cuh"
@@ -27,6 +31,24 @@ using cuda::BitmapTile;
 using cuda::BitmapUnit;
 
 constexpr int kMostBlocks = 8;
+
+// Ways to keep the stream of W going: warps of a block, and stages of each. All read the same
+// packing; which is quickest depends on the layer and on the number of tokens.
+constexpr std::size_t kWays = 3;
+constexpr int kFewestWarps = 8;
+
+// Calls body<warps, stages>() for way `way`.
+template <typename Body>
+void with_way(std::size_t way, const Body& body) {
+  switch (way) {
+    case 0:
+      return body.template operator()<kFewestWarps, 4>();
+    case 1:
+      return body.template operator()<16, 3>();
+    default:
+      return body.template operator()<kFewestWarps, 6>();
+  }
+}
 
 // One block per tile of y.
 template <typename T, typename Tile>
@@ -56,61 +78,59 @@ void with_blocks(std::int64_t tokens, const Body& body) {
   }
 }
 
-// Codes [N,K] with zeros where nothing is stored.
-std::vector<std::uint16_t> dense_codes(const SparseProblem& p, std::span<const Tensor> in) {
-  const auto values = on_host<std::uint16_t>(in[kSparseValues]);
+cuda::BitmapPacked packed_units(const SparseProblem& p, std::span<const Tensor> in,
+                                ThreadPool& pool) {
   const auto masks = on_host<std::uint64_t>(in[kSparseMeta]);
   const auto offset = on_host<std::int64_t>(in[kSparseOffset]);
-  std::vector<std::uint16_t> codes(static_cast<std::size_t>(p.N * p.K));
-  for (std::int64_t n = 0; n < p.N; ++n) {
-    auto value = static_cast<std::size_t>(offset[static_cast<std::size_t>(n)]);
-    for (std::int64_t word = 0; word < p.words(); ++word) {
-      std::uint64_t mask = masks[static_cast<std::size_t>(n * p.words() + word)];
-      for (; mask != 0; mask &= mask - 1) {
-        const std::int64_t k = word * kBitmapBits + std::countr_zero(mask);
-        codes[static_cast<std::size_t>(n * p.K + k)] = values[value++];
-      }
-    }
-  }
-  return codes;
-}
-
-cuda::BitmapPacked packed_units(const SparseProblem& p, std::span<const Tensor> in) {
-  const std::vector<std::uint16_t> codes = dense_codes(p, in);
+  const auto values = on_host<std::uint16_t>(in[kSparseValues], cuda::BitmapWeights::kReadBehind);
   // Whole pairs of row tiles: a block has two.
-  return cuda::pack_bitmap(ceil_div(p.N, 2 * BitmapUnit::kRows) * 2,
-                           ceil_div(p.K, BitmapUnit::kColumns),
-                           [&](std::int64_t n, std::int64_t k) -> std::uint16_t {
-                             if (n >= p.N || k >= p.K) return 0;
-                             return codes[static_cast<std::size_t>(n * p.K + k)];
-                           });
+  return cuda::pack_bitmap({p.N, p.K, masks.data(), offset.data(), values.data()},
+                           ceil_div(p.N, 2 * BitmapUnit::kRows) * 2, pool);
 }
 
-template <int kWarps, int kStages>
 class CudaBitmap : public Prepared {
  public:
-  CudaBitmap(const SparseProblem& problem, const cuda::BitmapPacked& packed)
-      : p_(problem),
+  CudaBitmap(const Problem& problem, const SparseProblem& p, const cuda::BitmapPacked& packed)
+      : p_(p),
         words_(on_device(packed.words)),
         offset_(on_device(packed.offset)),
         stage_bytes_(packed.longest_bytes) {
-    with_type_and_tile([&]<typename T, typename Tile>() {
-      allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(stage_bytes_));
-    });
+    for (std::size_t way = 0; way < kWays; ++way) {
+      with_kernel(way, [&]<typename T, typename Tile>() {
+        allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(stage_bytes_));
+      });
+    }
+    if (p_.M > 0 && p_.N > 0) way_ = quickest_way(problem);
   }
 
   void run(const Call& call) override {
-    const BitmapProblem problem{p_.M,
-                                p_.N,
-                                p_.K,
-                                ceil_div(p_.K, BitmapUnit::kColumns),
-                                call.in[kSparseX].as<const std::uint16_t>(),
-                                words_.data(),
-                                offset_.data(),
-                                stage_bytes_};
-    const DeviceEpilogue epilogue{call.in[kSparseBias].as<const float>(), p_.activation,
-                                  p_.out_dtype, call.out[kSparseY].data};
-    with_type_and_tile([&]<typename T, typename Tile>() {
+    start(way_, call.in[kSparseX].as<const std::uint16_t>(),
+          {call.in[kSparseBias].as<const float>(), p_.activation, p_.out_dtype,
+           call.out[kSparseY].data});
+  }
+
+  std::size_t packed_bytes() const override { return words_.bytes() + offset_.bytes(); }
+
+ private:
+  // Without bias: it does not tell the ways apart.
+  std::size_t quickest_way(const Problem& problem) const {
+    const DeviceBuffer<std::uint16_t> x(p_.M * p_.K + 1);
+    const DeviceBuffer<float> y(p_.M * p_.N);  // wide enough for every type
+    device().fill(x.data(), 0, x.bytes());
+    std::vector<std::function<void()>> ways;
+    for (std::size_t way = 0; way < kWays; ++way) {
+      ways.emplace_back([this, way, &x, &y] {
+        start(way, x.data(), {nullptr, p_.activation, p_.out_dtype, y.data()});
+      });
+    }
+    return quickest("sparse/cuda_bitmap " + problem.text(), ways);
+  }
+
+  void start(std::size_t way, const std::uint16_t* x, const DeviceEpilogue& epilogue) const {
+    const BitmapProblem problem{
+        p_.M, p_.N,          p_.K,           ceil_div(p_.K, BitmapUnit::kColumns),
+        x,    words_.data(), offset_.data(), stage_bytes_};
+    with_kernel(way, [&]<typename T, typename Tile>() {
       const dim3 grid(static_cast<unsigned>(ceil_div(p_.N, Tile::kRows)),
                       static_cast<unsigned>(ceil_div(p_.M, Tile::kTokens)));
       launch_grid(bitmap_products<T, Tile>, grid, dim3(Tile::kThreads),
@@ -118,18 +138,17 @@ class CudaBitmap : public Prepared {
     });
   }
 
-  std::size_t packed_bytes() const override { return words_.bytes() + offset_.bytes(); }
-
- private:
   template <typename Body>
-  void with_type_and_tile(const Body& body) const {
-    with_blocks<kWarps>(p_.M, [&]<int kBlocks>() {
-      using Tile = BitmapTile<kBlocks, kWarps, kStages>;
-      if (p_.dtype == DType::kBf16) {
-        body.template operator()<__nv_bfloat16, Tile>();
-      } else {
-        body.template operator()<__half, Tile>();
-      }
+  void with_kernel(std::size_t way, const Body& body) const {
+    with_way(way, [&]<int kWarps, int kStages>() {
+      with_blocks<kWarps>(p_.M, [&]<int kBlocks>() {
+        using Tile = BitmapTile<kBlocks, kWarps, kStages>;
+        if (p_.dtype == DType::kBf16) {
+          body.template operator()<__nv_bfloat16, Tile>();
+        } else {
+          body.template operator()<__half, Tile>();
+        }
+      });
     });
   }
 
@@ -137,22 +156,22 @@ class CudaBitmap : public Prepared {
   DeviceBuffer<std::uint32_t> words_;
   DeviceBuffer<std::uint32_t> offset_;
   int stage_bytes_;
+  std::size_t way_ = 0;
 };
 
-template <int kWarps, int kStages>
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
-                                  ThreadPool& /*pool*/) {
+                                  ThreadPool& pool) {
   const SparseProblem p = SparseProblem::from(problem);
-  return std::make_unique<CudaBitmap<kWarps, kStages>>(p, packed_units(p, in));
+  return std::make_unique<CudaBitmap>(problem, p, packed_units(p, in, pool));
 }
 
-// As tensor cores sum (see qgemm/cuda_mma); the warps' shares of the columns side by side.
-template <int kWarps>
+// As tensor cores sum (see qgemm/cuda_mma); the warps' shares of the columns side by side: of the
+// way with the longest shares.
 Arithmetic arithmetic(const Problem& problem) {
   const SparseProblem p = SparseProblem::from(problem);
   const std::int64_t units = ceil_div(p.K, BitmapUnit::kColumns);
   const std::int64_t share =
-      std::max(ceil_div(units, kWarps), std::int64_t{1}) * BitmapUnit::kColumns;
+      std::max(ceil_div(units, kFewestWarps), std::int64_t{1}) * BitmapUnit::kColumns;
   Arithmetic a;
   a.u_acc = 0x1p-23;
   a.acc_truncates = true;
@@ -163,23 +182,22 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-template <int kWarps, int kStages>
-Variant candidate(const char* name) {
-  return {.op = "sparse",
-          .name = name,
-          .summary = "CUDA, bits and nonzeros expanded into fragments of mma.sync",
-          .needs_cuda = 90,
-          .limits = {{.key = "format", .values = {"bitmap"}},
-                     {.key = "dtype", .values = {"bf16", "fp16"}},
-                     {.key = "M", .max = 65535 * BitmapTile<4>::kTokens}},
-          .arithmetic = arithmetic<kWarps>,
-          .prepare = prepare<kWarps, kStages>,
-          .unit = "cuda_tensor_bf16"};
-}
-
-const Registration registration_a{candidate<8, 4>("cuda_bitmap_a")};
-const Registration registration_b{candidate<16, 3>("cuda_bitmap_b")};
-const Registration registration_c{candidate<8, 6>("cuda_bitmap_c")};
+const Registration registration{{
+    .op = "sparse",
+    .name = "cuda_bitmap",
+    .summary = "CUDA, bits and nonzeros expanded into fragments of mma.sync",
+    .needs_cuda = 90,
+    .limits = {{.key = "format", .values = {"bitmap"}},
+               {.key = "dtype", .values = {"bf16", "fp16"}},
+               {.key = "M", .max = 65535 * BitmapTile<4>::kTokens}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .unit = "cuda_tensor_bf16",
+}};
+const LaunchesKernel launch_of_products(
+    "sparse/cuda_bitmap", "bitmap_products",
+    {.threads = BitmapTile<1>::kThreads,
+     .dynamic_shared_bytes = BitmapTile<1>::shared_bytes(BitmapUnit::kLongestBytes)});
 
 }  // namespace
 }  // namespace pareto

@@ -16,26 +16,16 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
                                                       kAlgorithms);
 }
 
-Arithmetic arithmetic(const Problem& /*problem*/) {
-  Arithmetic a;
-  a.deterministic = false;
-  a.multiplies_pruned = true;  // the zeros inside a block
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "cusparse_bsr",
     .summary = "cuSPARSE SpMM on square blocks",
     .needs_cuda = 80,
-    // Whole blocks only; of the largest size, so that limits are the same for all.
     .limits = {{.key = "format", .values = {"bsr16", "bsr32", "bsr64", "bsr128"}},
-               {.key = "N", .multiple_of = 128},
-               {.key = "K", .multiple_of = 128},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
-    .declines = refuses_types,
-    .arithmetic = arithmetic,
+    .declines = refuses_blocks,
+    .arithmetic = block_arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,

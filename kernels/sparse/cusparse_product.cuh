@@ -207,16 +207,20 @@ class CusparseProduct : public Prepared {
   }
 
  private:
+  bool done(cusparseStatus_t status) {
+    if (status != CUSPARSE_STATUS_SUCCESS) refusal_ = status;
+    return status == CUSPARSE_STATUS_SUCCESS;
+  }
+
   bool start(void* x, void* y) {
-    return Form::set_values(x_, x) == CUSPARSE_STATUS_SUCCESS &&
-           Form::set_values(y_, y) == CUSPARSE_STATUS_SUCCESS &&
-           Form::multiply(w_, x_, y_, algorithm_, workspace_.data()) == CUSPARSE_STATUS_SUCCESS;
+    return done(Form::set_values(x_, x)) && done(Form::set_values(y_, y)) &&
+           done(Form::multiply(w_, x_, y_, algorithm_, workspace_.data()));
   }
 
   // With its workspace; false if the library refuses it.
   bool set_algorithm(Algorithm algorithm) {
     std::size_t bytes = 0;
-    if (Form::buffer_size(w_, x_, y_, algorithm, &bytes) != CUSPARSE_STATUS_SUCCESS) return false;
+    if (!done(Form::buffer_size(w_, x_, y_, algorithm, &bytes))) return false;
     algorithm_ = algorithm;
     workspace_ = DeviceBuffer<std::byte>(static_cast<std::int64_t>(bytes));
     return true;
@@ -239,7 +243,8 @@ class CusparseProduct : public Prepared {
       best = algorithm;
     }
     if (best_s == kNone) {
-      throw CannotRunError("cuSPARSE: no algorithm takes these types and sizes");
+      throw CannotRunError("cuSPARSE: no algorithm takes these types and sizes: status " +
+                           std::to_string(refusal_));
     }
     return best;
   }
@@ -250,6 +255,7 @@ class CusparseProduct : public Prepared {
   typename Form::Operand y_;
   DeviceBuffer<std::byte> workspace_;
   Algorithm algorithm_{};
+  cusparseStatus_t refusal_ = CUSPARSE_STATUS_SUCCESS;  ///< the last
 };
 
 }  // namespace pareto

@@ -55,4 +55,24 @@ inline std::string refuses_types(const Problem& problem) {
   return "out_dtype " + std::string(name_of(p.out_dtype)) + ": the library gives fp32 or that of x";
 }
 
+/// The same for blocks: the library's matrix ends with a whole block.
+inline std::string refuses_blocks(const Problem& problem) {
+  const SparseProblem p = SparseProblem::from(problem);
+  if (p.N % p.block == 0 && p.K % p.block == 0) return refuses_types(problem);
+  return "N " + std::to_string(p.N) + ", K " + std::to_string(p.K) + ": whole blocks of " +
+         std::to_string(p.block) + " only";
+}
+
+/// As the library multiplies blocks: perhaps on tensor cores, which cut off.
+inline Arithmetic block_arithmetic(const Problem& problem) {
+  Arithmetic a;
+  if (SparseProblem::from(problem).dtype != DType::kF32) {
+    a.u_acc = 0x1p-23;
+    a.acc_truncates = true;
+  }
+  a.deterministic = false;
+  a.multiplies_pruned = true;  // the zeros inside a block
+  return a;
+}
+
 }  // namespace pareto

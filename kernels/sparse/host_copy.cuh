@@ -10,11 +10,12 @@
 
 namespace pareto {
 
-/// The elements of a device tensor.
+/// The elements of a device tensor, and `behind` zeros.
 template <typename T>
-std::vector<T> on_host(const Tensor& tensor) {
-  std::vector<T> host(static_cast<std::size_t>(tensor.elements()));
-  if (!host.empty()) device().download(host.data(), tensor.data, host.size() * sizeof(T));
+std::vector<T> on_host(const Tensor& tensor, std::int64_t behind = 0) {
+  const auto elements = static_cast<std::size_t>(tensor.elements());
+  std::vector<T> host(elements + static_cast<std::size_t>(behind));
+  if (elements > 0) device().download(host.data(), tensor.data, elements * sizeof(T));
   return host;
 }
 

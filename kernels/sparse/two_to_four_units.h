@@ -15,7 +15,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "kernels/cuda_mma_maps.h"
 
@@ -48,57 +47,6 @@ constexpr std::int64_t two_to_four_place(std::int64_t row_tile, std::int64_t uni
   using U = TwoToFourUnit;
   return ((row_tile / U::kTogether * units + unit) * U::kTogether + row_tile % U::kTogether) *
          U::kWords;
-}
-
-/// Two values and their places in a group of 4, idx0 | idx1 << 2.
-struct TwoOfFour {
-  std::uint32_t values = 0;
-  unsigned places = metadata_nibble(0, 1);
-};
-
-/// Writes one unit; pair(row, group) is what the unit holds there.
-template <typename Pair>
-void pack_two_to_four_unit(WindowOrder order, const Pair& pair, std::uint32_t* words) {
-  using U = TwoToFourUnit;
-  for (int lane = 0; lane < kWarpLanes; ++lane) {
-    for (int step = 0; step < U::kSteps; ++step) {
-      for (int q = 0; q < 4; ++q) {
-        const Element low = mma_a16(lane, q, 0);  // columns are compressed ones
-        words[U::kStepWords * step + 4 * lane + q] =
-            pair(low.row, two_to_four_group(order, step, low.column / 2)).values;
-      }
-    }
-    const int step = member_of(lane) / 2;
-    std::uint32_t meta = 0;
-    for (int nibble = 0; nibble < 8; ++nibble) {
-      const SparseWindow at = metadata16(lane, nibble);
-      meta |= pair(at.row, two_to_four_group(order, step, at.window)).places
-              << static_cast<unsigned>(4 * nibble);
-    }
-    words[U::kMetaWord + lane] = meta;
-  }
-}
-
-/// All of W: `rows` rounded up to 128, ⌈columns / 64⌉ units; pair(row, group of 4 columns).
-template <typename Pair>
-std::vector<std::uint32_t> pack_two_to_four(WindowOrder order, std::int64_t rows,
-                                            std::int64_t columns, const Pair& pair) {
-  using U = TwoToFourUnit;
-  const std::int64_t together = U::kRows * U::kTogether;
-  const std::int64_t row_tiles = (rows + together - 1) / together * U::kTogether;
-  const std::int64_t units = (columns + U::kColumns - 1) / U::kColumns;
-  std::vector<std::uint32_t> words(static_cast<std::size_t>(row_tiles * units * U::kWords));
-  for (std::int64_t tile = 0; tile < row_tiles; ++tile) {
-    for (std::int64_t unit = 0; unit < units; ++unit) {
-      pack_two_to_four_unit(
-          order,
-          [&](int row, int group) {
-            return pair(tile * U::kRows + row, unit * U::kWindows + group);
-          },
-          words.data() + two_to_four_place(tile, unit, units));
-    }
-  }
-  return words;
 }
 
 }  // namespace pareto::cuda

@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/sparse/bitmap_pack.h"
 #include "tests/emulator/block.h"
 
 namespace pareto::emulator {
@@ -52,11 +53,7 @@ class Product {
     x_.assign(kGuard, kNan);
     for (std::int64_t i = 0; i < shape.M * shape.K; ++i) x_.push_back(bf16_bits(draw(17) - 8));
     x_.resize(x_.size() + kGuard, kNan);
-    packed_ = cuda::pack_bitmap((shape.N + 31) / 32 * 2, (shape.K + 63) / 64,
-                                [&](std::int64_t n, std::int64_t k) -> std::uint16_t {
-                                  if (n >= shape_.N || k >= shape_.K) return 0;
-                                  return w_[static_cast<std::size_t>(n * shape_.K + k)];
-                                });
+    pack();
   }
 
   [[nodiscard]] std::vector<float> reference() const {
@@ -108,6 +105,27 @@ class Product {
 
  private:
   static constexpr std::int64_t kGuard = 64;
+
+  void pack() {
+    const std::int64_t words = (shape_.K + 63) / 64;
+    std::vector<std::uint64_t> masks(static_cast<std::size_t>(shape_.N * words));
+    std::vector<std::int64_t> offset = {0};
+    std::vector<std::uint16_t> values;
+    for (std::int64_t n = 0; n < shape_.N; ++n) {
+      for (std::int64_t k = 0; k < shape_.K; ++k) {
+        const std::uint16_t code = w_[static_cast<std::size_t>(n * shape_.K + k)];
+        if (code == 0) continue;
+        masks[static_cast<std::size_t>(n * words + k / 64)] |= std::uint64_t{1} << (k % 64);
+        values.push_back(code);
+      }
+      offset.push_back(static_cast<std::int64_t>(values.size()));
+    }
+    values.resize(values.size() + cuda::BitmapWeights::kReadBehind, kNan);
+    ThreadPool pool(2);
+    packed_ = cuda::pack_bitmap({shape_.N, shape_.K, masks.data(), offset.data(), values.data()},
+                                (shape_.N + 31) / 32 * 2, pool);
+  }
+
   Shape shape_;
   std::vector<std::uint16_t> x_;
   std::vector<std::uint16_t> w_;

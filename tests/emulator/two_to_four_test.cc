@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "kernels/sparse/two_to_four_pack.h"
 #include "kernels/sparse/two_to_four_rows.cuh"
 #include "kernels/sparse/two_to_four_tile.cuh"
 #include "tests/emulator/block.h"
@@ -15,7 +16,6 @@
 namespace pareto::emulator {
 namespace {
 
-using cuda::TwoOfFour;
 using cuda::TwoToFourProblem;
 using cuda::TwoToFourRows;
 using cuda::TwoToFourTile;
@@ -30,6 +30,12 @@ std::uint16_t bf16_bits(int value) {
 float float_of(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
 }
+
+// Two values and their places in a group of 4, idx0 | idx1 << 2.
+struct TwoOfFour {
+  std::uint32_t values = 0;
+  unsigned places = 0;
+};
 
 // Small whole numbers: every partial sum is exact, in whatever order.
 class Product {
@@ -97,15 +103,29 @@ class Product {
            float_of(static_cast<std::uint16_t>(bits));
   }
 
+  [[nodiscard]] std::vector<std::uint32_t> pack(WindowOrder order) const {
+    const std::int64_t bytes = (groups() + 1) / 2;
+    std::vector<std::uint16_t> values;
+    std::vector<std::uint8_t> meta(static_cast<std::size_t>(N_ * bytes), 0x44);
+    for (std::int64_t n = 0; n < N_; ++n) {
+      for (std::int64_t g = 0; g < groups(); ++g) {
+        const TwoOfFour& pair = w_[static_cast<std::size_t>(n * groups() + g)];
+        values.push_back(static_cast<std::uint16_t>(pair.values));
+        values.push_back(static_cast<std::uint16_t>(pair.values >> 16U));
+        std::uint8_t& byte = meta[static_cast<std::size_t>(n * bytes + g / 2)];
+        byte = static_cast<std::uint8_t>(g % 2 == 0 ? (byte & 0xf0U) | pair.places
+                                                    : (byte & 0x0fU) | pair.places << 4U);
+      }
+    }
+    ThreadPool pool(2);
+    return cuda::pack_two_to_four(order, {N_, K_, values.data(), meta.data()}, pool);
+  }
+
   // Every block of the grid, each with a schedule of its own. Elements written twice are wrong.
   template <typename Tile, typename LaneType, typename Thread>
   [[nodiscard]] std::vector<float> run(std::uint64_t seed, WindowOrder order, int shared_bytes,
                                        const Thread& thread) const {
-    const auto packed =
-        cuda::pack_two_to_four(order, N_, K_, [&](std::int64_t n, std::int64_t g) -> TwoOfFour {
-          if (n >= N_ || g >= groups()) return {};
-          return w_[static_cast<std::size_t>(n * groups() + g)];
-        });
+    const std::vector<std::uint32_t> packed = pack(order);
     // 16-byte aligned, as the device's memory.
     std::vector<cuda::TokenChunk> words(packed.size() / 4);
     for (std::size_t i = 0; i < packed.size(); ++i) words[i / 4].pair[i % 4] = packed[i];
