@@ -60,19 +60,30 @@ std::vector<Choice> choices(std::int64_t M, bool bf16) {
   return {choice_of<8, Group, 5>(bf16), choice_of<4, Group, 5>(bf16)};
 }
 
-template <int Group>
-std::vector<StreamStart> streams(std::int64_t M, bool bf16) {
-  using Weights = cuda::W4Weights<Group>;
-  using cuda::StreamTile;
+template <int Group, int Tiles, int Blocks8, int Depth, int AtOnce>
+StreamStart stream(bool bf16) {
+  return stream_start<cuda::StreamTile<cuda::W4Weights<Group>, Tiles, Blocks8, Depth, AtOnce>>(
+      bf16);
+}
+
+// As deep as registers allow; groups of 32 need more of them.
+std::vector<StreamStart> streams(std::int64_t M, int group, bool bf16) {
+  if (group == 32) {
+    if (M <= 8) {
+      return {stream<32, 2, 1, 2, 2>(bf16), stream<32, 2, 1, 4, 1>(bf16),
+              stream<32, 4, 1, 2, 1>(bf16)};
+    }
+    if (M <= 16) return {stream<32, 2, 2, 3, 1>(bf16)};
+    return {};
+  }
   if (M <= 8) {
-    return {stream_start<StreamTile<Weights, 2, 1, 4, 2>>(bf16),
-            stream_start<StreamTile<Weights, 4, 1, 3, 2>>(bf16)};
+    return {stream<128, 2, 1, 3, 2>(bf16), stream<128, 2, 1, 6, 1>(bf16),
+            stream<128, 4, 1, 3, 1>(bf16)};
   }
   if (M <= 16) {
-    return {stream_start<StreamTile<Weights, 2, 2, 3, 2>>(bf16),
-            stream_start<StreamTile<Weights, 4, 2, 2, 2>>(bf16)};
+    return {stream<128, 2, 2, 4, 1>(bf16), stream<128, 4, 2, 2, 1>(bf16)};
   }
-  if (M <= 32) return {stream_start<StreamTile<Weights, 2, 4, 3, 1>>(bf16)};
+  if (M <= 32) return {stream<128, 2, 4, 2, 1>(bf16)};
   return {};
 }
 
@@ -135,7 +146,7 @@ class CudaW4a16 : public Prepared {
     const bool bf16 = p_.x_dtype == DType::kBf16;
     std::vector<StreamStart> streams_tried;
     if (p_.K % 8 == 0) {
-      streams_tried = group_ == 32 ? streams<32>(p_.M, bf16) : streams<128>(p_.M, bf16);
+      streams_tried = streams(p_.M, group_, bf16);
     }
     std::vector<SharedOut> shared_tried;
     for (const Choice& c : group_ == 32 ? choices<32>(p_.M, bf16) : choices<128>(p_.M, bf16)) {

@@ -147,9 +147,10 @@ struct W4Weights {
         float products[kBlocks8][4] = {};
 #pragma unroll
         for (int s = 4 / kParts * part; s < 4 / kParts * (part + 1); ++s) {
+          const std::uint32_t word = at.w[tile][0][s];
           std::uint32_t a[4];
 #pragma unroll
-          for (int q = 0; q < 4; ++q) a[q] = lane.decode_pairs(at.w[tile][0][s] >> (4 * q));
+          for (int q = 0; q < 4; ++q) a[q] = lane.decode_pairs(word >> (4 * q));
 #pragma unroll
           for (int block = 0; block < kBlocks8; ++block) {
             const auto& x = at.x[block][s / 2];
