@@ -9,8 +9,8 @@
 // and are shared out evenly over all blocks; a tile that several blocks worked on is added up, in
 // their order, by the one that finishes last (w4_products.cuh). After Marlin.
 // Bottleneck: reading w at 4 bits; from about M = 64 on the products of mma.sync.
-// Layout: device pointers; w, scales and bias are packed copies. Workspace of the
-// second way: two tiles of fp32 sums per block, one counter per tile of y.
+// Layout: device pointers; w, scales and bias are packed copies. Workspace of the second
+// way: two tiles of fp32 sums per block, one counter per tile of y.
 // ptxas: hot
 #include <algorithm>
 #include <functional>
