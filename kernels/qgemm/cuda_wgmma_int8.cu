@@ -2,8 +2,8 @@
 // sums.
 //
 // Idea: x is quantized by rows in a kernel of its own; the products are those of wgmma_gemm.cuh,
-// 128 of k in a stage, tiles chosen by trial; both scales meet the exact sums on their way to y, so that no pass over
-// int32 sums follows.
+// 128 of k in a stage, tiles chosen by trial; both scales meet the exact sums on their way to y, so
+// that no pass over int32 sums follows.
 // Bottleneck: the tensor cores; with few rows the reading of w; with a small N the quantization.
 // Layout: device pointers, operands as given; workspace s8 [M,K], fp32 [M]. K a multiple of 16: TMA
 // wants rows at multiples of 16 bytes.
