@@ -6,12 +6,14 @@
 // asks more of L2 than it gives. Blocks stay and take tile after tile, so that the loads of the
 // next tile run while the last one is stored. After fast.cu and DeepGEMM.
 // Bottleneck: the tensor cores; below about M = 128 the reading of w, for which smaller tiles
-// spread it over more multiprocessors (wgmma_layout.h estimates which).
+// spread it over more multiprocessors. wgmma_layout.h estimates which sizes of tile suit a shape;
+// `prepare` tries the best few.
 // Layout: device pointers, operands as given; no workspace. K a multiple of 8: TMA wants rows at
 // multiples of 16 bytes.
 // ptxas: hot
 #include <memory>
-#include <vector>
+#include <span>
+#include <string>
 
 #include "harness/variant.h"
 #include "kernels/qgemm/wgmma_launch.cuh"
@@ -20,43 +22,37 @@
 namespace pareto {
 namespace {
 
-using cuda::WgmmaTile;
 using cuda::WgmmaType;
-
-using LargeTile = WgmmaTile<2, 256, 4, 2>;
 
 class CudaWgmma : public Prepared {
  public:
-  CudaWgmma(const QgemmProblem& p, const std::vector<WgmmaChoice>& choices)
-      : p_(p), gemm_(p.M, p.N, choices) {}
+  CudaWgmma(const QgemmProblem& p, std::span<const Tensor> in)
+      : p_(p),
+        gemm_("cuda_wgmma " + std::string(name_of(p.x_dtype)), operands(nullptr, in[kQgemmW].data),
+              epilogue(in[kQgemmBias].as<const float>(), nullptr),
+              p.x_dtype == DType::kBf16 ? wgmma_choices<WgmmaType::kBf16>()
+                                        : wgmma_choices<WgmmaType::kF16>()) {}
 
   void run(const Call& call) override {
-    gemm_.start({{p_.M, p_.N, p_.K}, p_.x_dtype, call.in[kQgemmX].data, call.in[kQgemmW].data, {}},
-                {call.in[kQgemmBias].as<const float>(), p_.activation, p_.out_dtype,
-                 call.out[kQgemmY].data});
+    gemm_.start(operands(call.in[kQgemmX].data, call.in[kQgemmW].data),
+                epilogue(call.in[kQgemmBias].as<const float>(), call.out[kQgemmY].data));
   }
 
  private:
+  [[nodiscard]] WgmmaOperands operands(const void* x, const void* w) const {
+    return {{p_.M, p_.N, p_.K}, p_.x_dtype, x, w, {}};
+  }
+  [[nodiscard]] DeviceEpilogue epilogue(const float* bias, void* y) const {
+    return {bias, p_.activation, p_.out_dtype, y};
+  }
+
   QgemmProblem p_;
   WgmmaGemm gemm_;
 };
 
-template <class Largest>
-std::unique_ptr<Prepared> prepare_with(const Problem& problem) {
-  const auto p = QgemmProblem::from(problem);
-  return std::make_unique<CudaWgmma>(p, p.x_dtype == DType::kBf16
-                                            ? wgmma_choices<Largest, WgmmaType::kBf16>()
-                                            : wgmma_choices<Largest, WgmmaType::kF16>());
-}
-
-std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
+std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& /*pool*/) {
-  return prepare_with<LargeTile>(problem);
-}
-
-std::unique_ptr<Prepared> prepare_a(const Problem& problem, std::span<const Tensor> /*in*/,
-                                    ThreadPool& /*pool*/) {
-  return prepare_with<WgmmaTile<2, 256, 4, 1>>(problem);
+  return std::make_unique<CudaWgmma>(QgemmProblem::from(problem), in);
 }
 
 // Tensor cores sum the 16 products of one step and the accumulator at once, and cut off.
@@ -69,28 +65,22 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-Variant variant(const char* name, const char* summary, decltype(Variant::prepare) prepare_it) {
-  return {
-      .op = "qgemm",
-      .name = name,
-      .summary = summary,
-      .needs_cuda = 90,
-      .limits = {{.key = "scheme", .values = {"bf16", "fp16"}},
-                 {.key = "operands", .values = {"float"}},
-                 {.key = "M", .max = 1 << 30},
-                 {.key = "N", .max = 1 << 30},
-                 {.key = "K", .max = 1 << 30, .multiple_of = 8}},
-      .arithmetic = arithmetic,
-      .prepare = prepare_it,
-      .keeps_operands = true,
-      .unit = "cuda_tensor_bf16",
-  };
-}
-
-const Registration registration{variant(
-    "cuda_wgmma", "CUDA, bf16 and fp16 by wgmma, TMA ring, clusters of 2 share w", prepare)};
-const Registration registration_a{
-    variant("cuda_wgmma_a", "CUDA, bf16 and fp16 by wgmma, TMA ring, no clusters", prepare_a)};
+const Registration registration{{
+    .op = "qgemm",
+    .name = "cuda_wgmma",
+    .summary = "CUDA, bf16 and fp16 by wgmma, TMA ring, tiles chosen by trial",
+    .needs_cuda = 90,
+    .limits = {{.key = "scheme", .values = {"bf16", "fp16"}},
+               {.key = "operands", .values = {"float"}},
+               {.key = "M", .max = 1 << 30},
+               {.key = "N", .max = 1 << 30},
+               {.key = "K", .max = 1 << 30, .multiple_of = 8}},
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .unit = "cuda_tensor_bf16",
+}};
+using LargeTile = cuda::WgmmaTile<2, 256, 4, 2>;
 const LaunchesKernel launch_of_products("qgemm/cuda_wgmma", "wgmma_products",
                                         {.threads = LargeTile::kThreads,
                                          .dynamic_shared_bytes = LargeTile::kSharedBytes});

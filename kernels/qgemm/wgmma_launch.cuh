@@ -2,8 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <functional>
+#include <string>
 #include <vector>
 
+#include "harness/device_buffer.h"
+#include "kernels/cuda_tuning.h"
 #include "kernels/qgemm/tensor_map.cuh"
 #include "kernels/qgemm/wgmma_gemm.cuh"
 
@@ -56,33 +61,60 @@ WgmmaChoice wgmma_choice() {
   return {{T::kM, T::kN, T::kCluster}, allow_wgmma<T, kType>, start_wgmma<T, kType>};
 }
 
-/// The sizes of tile to choose from, the largest first: of equal costs the first is taken.
-template <class Largest, cuda::WgmmaType kType>
+/// The sizes of tile to choose from.
+template <cuda::WgmmaType kType>
 std::vector<WgmmaChoice> wgmma_choices() {
   using cuda::WgmmaTile;
-  return {wgmma_choice<Largest, kType>(), wgmma_choice<WgmmaTile<2, 128, 6, 1>, kType>(),
+  return {wgmma_choice<WgmmaTile<2, 256, 4, 2>, kType>(),
+          wgmma_choice<WgmmaTile<2, 256, 4, 1>, kType>(),
+          wgmma_choice<WgmmaTile<2, 128, 6, 2>, kType>(),
+          wgmma_choice<WgmmaTile<2, 128, 6, 1>, kType>(),
           wgmma_choice<WgmmaTile<1, 128, 8, 1>, kType>(),
           wgmma_choice<WgmmaTile<1, 64, 10, 1>, kType>(),
           wgmma_choice<WgmmaTile<1, 32, 12, 1>, kType>()};
 }
 
+/// Those worth trying for a shape: at most five, none that is estimated at twice the best.
+inline std::vector<WgmmaChoice> promising(std::vector<WgmmaChoice> choices, std::int64_t M,
+                                          std::int64_t N) {
+  constexpr std::size_t kMost = 5;
+  const auto cost = [&](const WgmmaChoice& c) {
+    return cuda::tile_cost(c.size, M, N, device().info().multiprocessors);
+  };
+  std::ranges::stable_sort(choices, {}, cost);
+  const double best = cost(choices.front());
+  std::erase_if(choices, [&](const WgmmaChoice& c) { return cost(c) > 2 * best; });
+  if (choices.size() > kMost) choices.erase(choices.begin() + kMost, choices.end());
+  return choices;
+}
+
 /// y[M,N] = f(x · wᵀ + bias) for one shape.
 class WgmmaGemm {
  public:
-  WgmmaGemm(std::int64_t M, std::int64_t N, const std::vector<WgmmaChoice>& choices)
-      : chosen_(choices.front()) {
-    const std::int64_t multiprocessors = device().info().multiprocessors;
-    const auto cost = [&](const WgmmaChoice& c) {
-      return cuda::tile_cost(c.size, M, N, multiprocessors);
-    };
-    if (M == 0 || N == 0) return;
-    for (const WgmmaChoice& c : choices) {
-      if (cost(c) < cost(chosen_)) chosen_ = c;
+  /// Tries tiles on `w` of the operands, [N,K]; their x may be null. `key` names what else the
+  /// speed depends on.
+  WgmmaGemm(const std::string& key, WgmmaOperands operands, DeviceEpilogue epilogue,
+            const std::vector<WgmmaChoice>& choices) {
+    const cuda::GemmShape& p = operands.shape;
+    if (p.M == 0 || p.N == 0) return;
+    const std::vector<WgmmaChoice> tried = promising(choices, p.M, p.N);
+    constexpr std::uint64_t kSomeValues = 0x3c3c3c3c3c3c3c3c;
+    const DeviceBuffer<std::byte> x(p.M * p.K * static_cast<std::int64_t>(size_of(operands.dtype)));
+    const DeviceBuffer<float> y(p.M * p.N);
+    if (x.size() > 0) {
+      device().fill(x.data(), kSomeValues, x.bytes());
+      operands.x = x.data();
     }
-    const std::int64_t cluster = chosen_.size.cluster;
-    const std::int64_t units = ceil_div(M, chosen_.size.m * cluster) * ceil_div(N, chosen_.size.n);
-    blocks_ = static_cast<int>(std::min(units, multiprocessors / cluster) * cluster);
-    chosen_.allow();
+    epilogue.y = y.data();
+    std::vector<std::function<void()>> candidates;
+    for (const WgmmaChoice& c : tried) {
+      c.allow();
+      candidates.emplace_back([&, c] { c.start(maps_, operands, epilogue, blocks_of(c, p)); });
+    }
+    chosen_ = tried[quickest(
+        key + " " + std::to_string(p.M) + "x" + std::to_string(p.N) + "x" + std::to_string(p.K),
+        candidates)];
+    blocks_ = blocks_of(chosen_, p);
   }
 
   void start(const WgmmaOperands& operands, const DeviceEpilogue& epilogue) const {
@@ -90,8 +122,14 @@ class WgmmaGemm {
   }
 
  private:
+  static int blocks_of(const WgmmaChoice& c, const cuda::GemmShape& p) {
+    const std::int64_t cluster = c.size.cluster;
+    const std::int64_t units = ceil_div(p.M, c.size.m * cluster) * ceil_div(p.N, c.size.n);
+    return static_cast<int>(std::min(units, device().info().multiprocessors / cluster) * cluster);
+  }
+
   TensorMaps maps_;
-  WgmmaChoice chosen_;
+  WgmmaChoice chosen_{};
   int blocks_ = 0;
 };
 

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <random>
+#include <vector>
 
 #include "reference/quantize.h"
 #include "tests/emulator/grid.h"
@@ -32,6 +35,33 @@ TEST(QuantizeRow, GivesTheReferencesCodes) {
       EXPECT_EQ(scales[static_cast<std::size_t>(row)], quantize_row_s8(in, want.data()));
       EXPECT_EQ(std::vector<std::int8_t>(codes.begin() + row * K, codes.begin() + (row + 1) * K),
                 want);
+    }
+  }
+}
+
+// Half of the values lie on ties of the quotient or next to them.
+TEST(QuantizeRow, ABlockGivesTheReferencesCodes) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const std::int64_t K : {0, 4, 128, 1028, 2100}) {
+    for (const float amax : {127.0F, 3.3F, 1e-38F, 1e-43F, 1e-45F, 3e38F}) {
+      std::vector<float> x(static_cast<std::size_t>(K));
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const float tie = (static_cast<float>(i % 254) - 126.5F) * (amax / 127);
+        x[i] = i % 4 == 0   ? tie
+               : i % 4 == 1 ? std::nextafter(tie, 0.0F)
+                            : std::clamp(normal(random) * amax / 3, -amax, amax);
+      }
+      if (K > 0) x[x.size() / 2] = -amax;
+      std::vector<std::int8_t> codes(x.size(), 77);
+      float scale = -1;
+      Block block(cuda::kQuantizeThreads, cuda::kQuantizeSharedBytes, 7);
+      block.run([&](Lane& lane) {
+        cuda::quantize_row_by_block<cuda::CodesS8>(lane, x.data(), K, codes.data(), &scale);
+      });
+      std::vector<std::int8_t> want(x.size());
+      EXPECT_EQ(scale, quantize_row_s8(x, want.data())) << K << ", " << amax;
+      EXPECT_EQ(codes, want) << K << ", " << amax;
     }
   }
 }

@@ -118,6 +118,7 @@ void stage_test() {
 
 TEST(WgmmaLayout, ProductsFindWhatTmaWrote) {
   stage_test<WgmmaTile<2, 256, 4, 2>>();
+  stage_test<WgmmaTile<2, 128, 6, 2>>();
   stage_test<WgmmaTile<2, 128, 6, 1>>();
   stage_test<WgmmaTile<1, 32, 12, 1>>();
 }
