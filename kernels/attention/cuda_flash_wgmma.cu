@@ -14,6 +14,7 @@
 #include "harness/variant.h"
 #include "kernels/attention/flash_warpgroups.cuh"
 #include "kernels/cuda_launch.cuh"
+#include "kernels/tensor_map.cuh"
 #include "reference/attention.h"
 
 namespace pareto {
@@ -45,7 +46,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
       static_cast<int>(__shfl_sync(0xffffffffU, threadIdx.x / cuda::kWarpgroupThreads, 0));
   PipelinePosition position;
   if (warpgroup == 0) {
-    cuda::hopper::give_registers<Tile::kProducerRegisters>();
+    cuda::give_registers<Tile::kProducerRegisters>();
     if (threadIdx.x == 0) {
       const cuda::FlashProducer<Tile, Order> producer{barriers, maps, at,
                                                       static_cast<int>(at.row / p.seq_q), tiles};
@@ -53,13 +54,13 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
       cuda::produce(producer, position, 2 * std::int64_t{tiles}, Tile::kStages);
     }
   } else {
-    cuda::hopper::take_registers<Tile::kConsumerRegisters>();
+    cuda::take_registers<Tile::kConsumerRegisters>();
     cuda::DeviceThread lane;
     const int consumer = warpgroup - 1;
     const int warp = static_cast<int>(threadIdx.x) % cuda::kWarpgroupThreads / cuda::kWarpLanes;
     cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
                                           at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
-    cuda::hopper::wait(barriers.q(), 0);
+    cuda::mbarrier_wait(barriers.q(), 0);
     Order::attend(rows, position, tiles, Tile::kStages);
     rows.store(at);
   }
@@ -70,15 +71,6 @@ template <int kConsumers, typename Order>
 class CudaFlashWgmma : public Prepared {
  public:
   explicit CudaFlashWgmma(const AttentionProblem& p) : p_(p) {
-    cudaDriverEntryPointQueryResult found{};
-    void* entry = nullptr;
-    check_cuda(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000,
-                                                cudaEnableDefault, &found),
-               "cuTensorMapEncodeTiled");
-    if (found != cudaDriverEntryPointSuccess || entry == nullptr) {
-      throw CannotRunError("this driver has no cuTensorMapEncodeTiled");
-    }
-    encode_ = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry);
     f_.heads_q = p.heads_q;
     f_.heads_kv = p.heads_kv;
     f_.seq_q = static_cast<int>(p.seq_q);
@@ -126,30 +118,18 @@ class CudaFlashWgmma : public Prepared {
   /// data [slices, stored_rows, head_dim], of which the first `rows` of each slice exist.
   [[nodiscard]] CUtensorMap map_of(const void* data, std::int64_t rows, std::int64_t stored_rows,
                                    std::int64_t slices, int box_rows) const {
-    CUtensorMap map{};
-    const auto row_bytes = static_cast<cuuint64_t>(2 * p_.head_dim);
-    const cuuint64_t sizes[3] = {static_cast<cuuint64_t>(p_.head_dim),
-                                 static_cast<cuuint64_t>(rows), static_cast<cuuint64_t>(slices)};
-    const cuuint64_t strides[2] = {row_bytes, row_bytes * static_cast<cuuint64_t>(stored_rows)};
-    const cuuint32_t box[3] = {FlashWgmmaTile<64, 1>::kPanelElements,
-                               static_cast<cuuint32_t>(box_rows), 1};
-    const cuuint32_t every[3] = {1, 1, 1};
-    const CUresult result =
-        encode_(&map,
-                p_.q_dtype == DType::kBf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                           : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-                3, const_cast<void*>(data), sizes, strides, box, every,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result != CUDA_SUCCESS) {
-      device_failed("cuTensorMapEncodeTiled", ("error " + std::to_string(result)).c_str());
-    }
-    return map;
+    return maps_.of({.data = data,
+                     .dtype = p_.q_dtype,
+                     .slices = slices,
+                     .stored_rows = stored_rows,
+                     .rows = rows,
+                     .columns = p_.head_dim},
+                    box_rows);
   }
 
   AttentionProblem p_;
   FlashProblem f_;
-  decltype(&cuTensorMapEncodeTiled) encode_ = nullptr;
+  TensorMaps maps_;
 };
 
 template <int kConsumers, typename Order>

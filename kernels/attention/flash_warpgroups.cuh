@@ -10,6 +10,7 @@
 #include "kernels/attention/flash_block.cuh"
 #include "kernels/attention/flash_layout.cuh"
 #include "kernels/cuda_lane.cuh"
+#include "kernels/hopper_asm.cuh"
 
 namespace pareto::cuda {
 
@@ -34,11 +35,11 @@ struct FlashBarriers {
   /// By one thread. Every warp that multiplies gives a stage back on its own.
   __device__ void init() const {
     for (int stage = 0; stage < Tile::kStages; ++stage) {
-      hopper::init_barrier(full(stage), 1);
-      hopper::init_barrier(empty(stage), 4 * Tile::kConsumers);
+      mbarrier_init(full(stage), 1);
+      mbarrier_init(empty(stage), 4 * Tile::kConsumers);
     }
-    hopper::init_barrier(q(), 1);
-    hopper::fence_inits();
+    mbarrier_init(q(), 1);
+    mbarrier_init_fence();
   }
 };
 
@@ -52,26 +53,26 @@ struct FlashProducer {
   std::int64_t tiles;
 
   __device__ void load_q() const {
-    hopper::arrive_and_expect(barriers.q(), Tile::kConsumers * Tile::kQBytes);
+    mbarrier_expect(barriers.q(), Tile::kConsumers * Tile::kQBytes);
     for (int consumer = 0; consumer < Tile::kConsumers; ++consumer) {
       for (int panel = 0; panel < Tile::kPanels; ++panel) {
-        hopper::load_box(barriers.shared + Tile::q_panel(consumer, panel), maps.q,
-                         panel * Tile::kPanelElements, at.first_i + consumer * Tile::kConsumerRows,
-                         head, barriers.q());
+        tma_load(barriers.shared + Tile::q_panel(consumer, panel), maps.q,
+                 panel * Tile::kPanelElements, at.first_i + consumer * Tile::kConsumerRows, head,
+                 barriers.q());
       }
     }
   }
   __device__ void wait_empty(int stage, std::uint32_t parity) const {
-    hopper::wait(barriers.empty(stage), parity);
+    mbarrier_wait(barriers.empty(stage), parity);
   }
   __device__ void load(int stage, std::int64_t index) const {
     const FlashStep step = Order::step(index, tiles);
     const CUtensorMap& map = step.values ? maps.v : maps.k;
-    hopper::arrive_and_expect(barriers.full(stage), Tile::kStageBytes);
+    mbarrier_expect(barriers.full(stage), Tile::kStageBytes);
     for (int panel = 0; panel < Tile::kPanels; ++panel) {
-      hopper::load_box(barriers.shared + Tile::stage_panel(stage, panel), map,
-                       panel * Tile::kPanelElements, static_cast<int>(step.tile) * Tile::kKeys,
-                       static_cast<int>(at.kv_slice), barriers.full(stage));
+      tma_load(barriers.shared + Tile::stage_panel(stage, panel), map, panel * Tile::kPanelElements,
+               static_cast<int>(step.tile) * Tile::kKeys, static_cast<int>(at.kv_slice),
+               barriers.full(stage));
     }
   }
 };
@@ -85,10 +86,10 @@ class FlashConsumer {
       : lane_(lane), barriers_(barriers), p_(p), consumer_(consumer), warp_i_(warp_i) {}
 
   __device__ void wait_full(int stage, std::uint32_t parity) const {
-    hopper::wait(barriers_.full(stage), parity);
+    mbarrier_wait(barriers_.full(stage), parity);
   }
   __device__ void release(int stage) const {
-    if (threadIdx.x % kWarpLanes == 0) hopper::arrive(barriers_.empty(stage));
+    if (threadIdx.x % kWarpLanes == 0) mbarrier_arrive(barriers_.empty(stage));
   }
   __device__ __forceinline__ void multiply_keys(int stage) {
     hopper::pin(logits_);

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/qgemm/tensor_map.cuh"
 #include "kernels/qgemm/wgmma_gemm.cuh"
+#include "kernels/tensor_map.cuh"
 
 namespace pareto {
 
