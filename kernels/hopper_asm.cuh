@@ -103,6 +103,19 @@ __device__ inline void cluster_barrier() {
           : "memory");
 }
 
+/// Of shared memory of block `rank` of the cluster, at the offset that `address` has here.
+__device__ inline float load_cluster(std::uint32_t address, std::uint32_t rank) {
+  float value = 0;
+  asm volatile(
+      "{\n.reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %1, %2;\n"
+      "ld.shared::cluster.f32 %0, [remote];\n}\n"
+      : "=f"(value)
+      : "r"(address), "r"(rank)
+      : "memory");
+  return value;
+}
+
 template <int kRegisters>
 __device__ void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
