@@ -1,26 +1,31 @@
 // Fused attention on Hopper's tensor cores by warpgroup: the third step of the ladder.
 //
-// Idea: one warpgroup does nothing but start TMA loads of K and V into a ring of four stages; three
-// others have 64 rows of q each and take Q·Kᵀ, softmax and P·V in series, P from registers. They
-// drift apart, so that the exponentials of one run while the others multiply.
+// Idea: one warpgroup does nothing but start TMA loads of K and V into a ring of four stages; two
+// others have 64 rows of q each, P in registers: P·V of one tile of keys runs beside Q·Kᵀ of the
+// next and its exponentials. Heads take turns, long tiles of a causal mask first, so that the last
+// blocks to end are short; how many heads take turns is tried in `prepare`.
 // Bottleneck: the tensor cores at d = 128; the exponentials about as much at d = 64.
 // Layout: device pointers, operands as given; no workspace.
 // Source of the idea: FlashAttention-3.
 // ptxas: hot
+#include <functional>
 #include <memory>
 #include <numbers>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "harness/variant.h"
+#include "kernels/attention/cuda_trial.cuh"
 #include "kernels/attention/flash_warpgroups.cuh"
 #include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_tuning.h"
 #include "kernels/tensor_map.cuh"
 #include "reference/attention.h"
 
 namespace pareto {
 namespace {
 
-using cuda::FlashInSeries;
 using cuda::FlashMaps;
 using cuda::FlashOverlapped;
 using cuda::FlashPlace;
@@ -28,7 +33,7 @@ using cuda::FlashProblem;
 using cuda::FlashWgmmaTile;
 using cuda::PipelinePosition;
 
-template <typename Tile, typename Order, bool kBf16>
+template <typename Tile, bool kBf16>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     attend_warpgroups(const __grid_constant__ FlashMaps maps,
                       const __grid_constant__ FlashProblem p) {
@@ -48,8 +53,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   if (warpgroup == 0) {
     cuda::give_registers<Tile::kProducerRegisters>();
     if (threadIdx.x == 0) {
-      const cuda::FlashProducer<Tile, Order> producer{barriers, maps, at,
-                                                      static_cast<int>(at.row / p.seq_q), tiles};
+      const cuda::FlashProducer<Tile> producer{barriers, maps, at,
+                                               static_cast<int>(at.row / p.seq_q), tiles};
       producer.load_q();
       cuda::produce(producer, position, 2 * std::int64_t{tiles}, Tile::kStages);
     }
@@ -61,16 +66,16 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
                                           at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
     cuda::mbarrier_wait(barriers.q(), 0);
-    Order::attend(rows, position, tiles, Tile::kStages);
+    FlashOverlapped::attend(rows, position, tiles, Tile::kStages);
     rows.store(at);
   }
 #endif
 }
 
-template <int kConsumers, typename Order>
 class CudaFlashWgmma : public Prepared {
  public:
   explicit CudaFlashWgmma(const AttentionProblem& p) : p_(p) {
+    f_.heads = p.batch * p.heads_q;
     f_.heads_q = p.heads_q;
     f_.heads_kv = p.heads_kv;
     f_.seq_q = static_cast<int>(p.seq_q);
@@ -79,39 +84,55 @@ class CudaFlashWgmma : public Prepared {
     f_.causal = p.mask != AttentionMask::kNone;
     f_.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
     with_kernel([](auto tile, auto kernel) { allow_shared(kernel, tile.kSharedBytes); });
+    f_.group_heads = chosen_group_heads();
   }
 
-  void run(const Call& call) override {
-    if (p_.batch * p_.heads_q * p_.seq_q == 0) return;
-    FlashProblem problem = f_;
-    problem.o = call.out[kAttentionO].as<std::uint16_t>();
-    problem.lse = call.out[kAttentionLse].as<float>();
+  void run(const Call& call) override { start(AttentionPointers::of(call), f_); }
+
+ private:
+  void start(const AttentionPointers& to, FlashProblem problem) const {
+    if (f_.heads * p_.seq_q == 0) return;
+    problem.o = to.o;
+    problem.lse = to.lse;
     const std::int64_t seen = p_.visible(p_.seq_q - 1, p_.seq_q, p_.seq_kv).hi;
     with_kernel([&](auto tile, auto kernel) {
       using Tile = decltype(tile);
-      const FlashMaps maps{
-          map_of(call.in[kAttentionQ].data, p_.seq_q, p_.seq_q, p_.batch * p_.heads_q,
-                 Tile::kConsumerRows),
-          map_of(call.in[kAttentionK].data, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys),
-          map_of(call.in[kAttentionV].data, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys)};
-      const std::int64_t blocks = p_.batch * p_.heads_q * ceil_div(p_.seq_q, Tile::kRows);
+      const FlashMaps maps{map_of(to.q, p_.seq_q, p_.seq_q, f_.heads, Tile::kConsumerRows),
+                           map_of(to.k, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys),
+                           map_of(to.v, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys)};
+      const std::int64_t blocks = f_.heads * ceil_div(p_.seq_q, Tile::kRows);
       launch_grid(kernel, dim3(static_cast<unsigned>(blocks)), dim3(Tile::kThreads),
                   Tile::kSharedBytes, maps, problem);
     });
   }
 
- private:
+  /// The quickest order of tiles, tried on operands of this problem's sizes.
+  [[nodiscard]] std::int64_t chosen_group_heads() const {
+    const std::int64_t groups[] = {cuda::flash_group_heads(f_, static_cast<int>(p_.head_dim)), 1,
+                                   f_.heads};
+    if (!AttentionTrial::fits(p_)) return groups[0];
+    std::optional<AttentionTrial> trial;  // made with the first call: later problems do not try
+    std::vector<std::function<void()>> calls;
+    for (const std::int64_t heads : groups) {
+      calls.emplace_back([&, heads] {
+        if (!trial) trial.emplace(p_);
+        FlashProblem problem = f_;
+        problem.group_heads = heads;
+        start(trial->pointers(), problem);
+      });
+    }
+    return groups[quickest(AttentionTrial::key("cuda_flash_wgmma", p_), calls)];
+  }
+
   template <typename Body>
   void with_kernel(const Body& body) const {
     const bool bf16 = p_.q_dtype == DType::kBf16;
     if (p_.head_dim == 64) {
-      using Tile = FlashWgmmaTile<64, kConsumers>;
-      bf16 ? body(Tile{}, attend_warpgroups<Tile, Order, true>)
-           : body(Tile{}, attend_warpgroups<Tile, Order, false>);
+      bf16 ? body(FlashWgmmaTile<64>{}, attend_warpgroups<FlashWgmmaTile<64>, true>)
+           : body(FlashWgmmaTile<64>{}, attend_warpgroups<FlashWgmmaTile<64>, false>);
     } else {
-      using Tile = FlashWgmmaTile<128, kConsumers>;
-      bf16 ? body(Tile{}, attend_warpgroups<Tile, Order, true>)
-           : body(Tile{}, attend_warpgroups<Tile, Order, false>);
+      bf16 ? body(FlashWgmmaTile<128>{}, attend_warpgroups<FlashWgmmaTile<128>, true>)
+           : body(FlashWgmmaTile<128>{}, attend_warpgroups<FlashWgmmaTile<128>, false>);
     }
   }
 
@@ -132,10 +153,9 @@ class CudaFlashWgmma : public Prepared {
   TensorMaps maps_;
 };
 
-template <int kConsumers, typename Order>
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
                                   ThreadPool& /*pool*/) {
-  return std::make_unique<CudaFlashWgmma<kConsumers, Order>>(AttentionProblem::from(problem));
+  return std::make_unique<CudaFlashWgmma>(AttentionProblem::from(problem));
 }
 
 std::string declines(const Problem& problem) {
@@ -154,7 +174,7 @@ Arithmetic arithmetic(const Problem& problem) {
   a.u_acc = 0x1p-23;
   a.acc_truncates = true;
   a.acc_block = 16;
-  a.kv_block = FlashWgmmaTile<128, 1>::kKeys;
+  a.kv_block = FlashWgmmaTile<128>::kKeys;
   const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
   a.u_p = bf16 ? kUBf16 : kUFp16;
   a.p_underflow = bf16 ? 0x1p-126 : 0x1p-25;  // smaller weights become 0
@@ -162,11 +182,10 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-template <int kConsumers, typename Order>
-Variant variant(const char* name, const char* summary) {
+Variant variant() {
   return {.op = "attention",
-          .name = name,
-          .summary = summary,
+          .name = "cuda_flash_wgmma",
+          .summary = "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA",
           .needs_cuda = 90,
           .limits = {{.key = "layout", .values = {"dense"}},
                      {.key = "dtype", .values = {"bf16", "fp16"}},
@@ -185,22 +204,14 @@ Variant variant(const char* name, const char* summary) {
                      {.key = "sinks", .values = {"none"}}},
           .declines = declines,
           .arithmetic = arithmetic,
-          .prepare = prepare<kConsumers, Order>,
+          .prepare = prepare,
           .keeps_operands = true,
           .unit = "cuda_tensor_bf16"};
 }
-template <int kConsumers>
-KernelLaunch launch_of() {
-  using Tile = FlashWgmmaTile<128, kConsumers>;
-  return {.threads = Tile::kThreads, .dynamic_shared_bytes = Tile::kSharedBytes};
-}
-
-const Registration in_series{variant<3, FlashInSeries>(
-    "cuda_flash_wgmma_a", "CUDA, fused on wgmma, 3 x 64 rows x 128 keys in series, TMA")};
-const Registration overlapped{variant<2, FlashOverlapped>(
-    "cuda_flash_wgmma_b", "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA")};
-const LaunchesKernel launch_a("attention/cuda_flash_wgmma_a", "attend_warpgroups", launch_of<3>());
-const LaunchesKernel launch_b("attention/cuda_flash_wgmma_b", "attend_warpgroups", launch_of<2>());
+const Registration registration{variant()};
+const LaunchesKernel launch_attend("attention/cuda_flash_wgmma", "attend_warpgroups",
+                                   {.threads = FlashWgmmaTile<128>::kThreads,
+                                    .dynamic_shared_bytes = FlashWgmmaTile<128>::kSharedBytes});
 
 }  // namespace
 }  // namespace pareto

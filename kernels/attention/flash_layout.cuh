@@ -11,19 +11,18 @@
 namespace pareto::cuda {
 
 /// A tile is panels of 64 elements of the head, 128 bytes, × all its rows, swizzled: one TMA box.
-/// `kWarpgroups` multiply, one more loads.
-template <int kDimension, int kWarpgroups>
+/// Two warpgroups multiply, one more loads.
+template <int kDimension>
 struct FlashWgmmaTile {
   static constexpr int kDim = kDimension;  ///< of q, k, v and o: 64 or 128
-  static constexpr int kConsumers = kWarpgroups;
+  static constexpr int kConsumers = 2;
   static constexpr int kConsumerRows = 64;
   static constexpr int kRows = kConsumers * kConsumerRows;
   static constexpr int kThreads = (kConsumers + 1) * kWarpgroupThreads;
-  static_assert(kConsumers >= 1 && kConsumers <= 3);
   static constexpr int kKeys = 128;
   // Registers of a thread after the warpgroups have shared out those of the launch, 65536 in all.
-  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
-  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
+  static constexpr int kProducerRegisters = 24;
+  static constexpr int kConsumerRegisters = 240;
   static constexpr int kStages = 4;  ///< of K or V: they take turns
   static constexpr int kPanelElements = 64;
   static constexpr int kPanels = kDim / kPanelElements;
@@ -72,36 +71,10 @@ struct FlashStep {
   constexpr bool operator==(const FlashStep&) const = default;
 };
 
-// The two orders of work of a warpgroup. A `Ring` waits for full stages and gives them back;
+// The order of work of a warpgroup. A `Ring` waits for full stages and gives them back;
 // multiply_keys(stage) and multiply_values(stage) start products that read the stage until
 // finish<n>() has returned, which leaves at most the n products started last running; weigh(tile)
 // turns the logits into weights, and pack() hands them to the next multiply_values.
-
-/// Logits, weights and sums of a tile one after the other: little in registers, other warpgroups
-/// have to fill the gaps.
-struct FlashInSeries {
-  static constexpr FlashStep step(std::int64_t index, std::int64_t /*tiles*/) {
-    return {index % 2 == 1, index / 2};
-  }
-  template <typename Ring>
-  __device__ static void attend(Ring& ring, PipelinePosition& at, int tiles, int stages) {
-#pragma unroll 1
-    for (int tile = 0; tile < tiles; ++tile) {
-      ring.wait_full(at.stage, at.phase);
-      ring.multiply_keys(at.stage);
-      ring.template finish<0>();
-      ring.release(at.stage);
-      at.advance(stages);
-      ring.weigh(tile);
-      ring.pack();
-      ring.wait_full(at.stage, at.phase);
-      ring.multiply_values(at.stage);
-      ring.template finish<0>();
-      ring.release(at.stage);
-      at.advance(stages);
-    }
-  }
-};
 
 /// The sums of one tile run beside the logits of the next and their weights: K comes one tile
 /// ahead of V.

@@ -44,7 +44,7 @@ struct FlashBarriers {
 };
 
 /// The one thread that loads.
-template <typename Tile, typename Order>
+template <typename Tile>
 struct FlashProducer {
   FlashBarriers<Tile> barriers;
   const FlashMaps& maps;
@@ -66,7 +66,7 @@ struct FlashProducer {
     mbarrier_wait(barriers.empty(stage), parity);
   }
   __device__ void load(int stage, std::int64_t index) const {
-    const FlashStep step = Order::step(index, tiles);
+    const FlashStep step = FlashOverlapped::step(index, tiles);
     const CUtensorMap& map = step.values ? maps.v : maps.k;
     mbarrier_expect(barriers.full(stage), Tile::kStageBytes);
     for (int panel = 0; panel < Tile::kPanels; ++panel) {
