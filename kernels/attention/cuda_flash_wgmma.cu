@@ -3,11 +3,13 @@
 // Idea: one warpgroup does nothing but start TMA loads of K and V into a ring of four stages; two
 // others have 64 rows of q each, P in registers: P·V of one tile of keys runs beside Q·Kᵀ of the
 // next and its exponentials. Heads take turns, long tiles of a causal mask first, so that the last
-// blocks to end are short; how many heads take turns is tried in `prepare`.
+// blocks to end are short. Blocks may stay for several tiles of q: the next rows of q and the first
+// keys then come while the last rows are stored. Which of these orders is tried in `prepare`.
 // Bottleneck: the tensor cores at d = 128; the exponentials about as much at d = 64.
 // Layout: device pointers, operands as given; no workspace.
 // Source of the idea: FlashAttention-3.
 // ptxas: hot
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <numbers>
@@ -28,10 +30,9 @@ namespace {
 
 using cuda::FlashMaps;
 using cuda::FlashOverlapped;
-using cuda::FlashPlace;
 using cuda::FlashProblem;
 using cuda::FlashWgmmaTile;
-using cuda::PipelinePosition;
+using cuda::FlashWork;
 
 template <typename Tile, bool kBf16>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
@@ -41,33 +42,24 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   extern __shared__ __align__(1024) unsigned char shared[];
   const cuda::FlashBarriers<Tile> barriers{
       static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))};
-  const FlashPlace at = cuda::flash_place(p, blockIdx.x, Tile::kRows);
-  const int end = p.visible_end(at.first_i + Tile::kRows - 1);
-  const int tiles = (end + Tile::kKeys - 1) / Tile::kKeys;
+  const FlashWork work{p.heads * ceil_div(p.seq_q, Tile::kRows), gridDim.x, blockIdx.x};
   if (threadIdx.x == 0) barriers.init();
   __syncthreads();
   // The same in all lanes, and the compiler sees it.
   const int warpgroup =
       static_cast<int>(__shfl_sync(0xffffffffU, threadIdx.x / cuda::kWarpgroupThreads, 0));
-  PipelinePosition position;
   if (warpgroup == 0) {
     cuda::give_registers<Tile::kProducerRegisters>();
     if (threadIdx.x == 0) {
-      const cuda::FlashProducer<Tile> producer{barriers, maps, at,
-                                               static_cast<int>(at.row / p.seq_q), tiles};
-      producer.load_q();
-      cuda::produce(producer, position, 2 * std::int64_t{tiles}, Tile::kStages);
+      cuda::FlashProducer<Tile> producer{barriers, maps, p, {}};
+      cuda::load_flash_tiles(producer, work, Tile::kStages, Tile::kQBuffers);
     }
   } else {
     cuda::take_registers<Tile::kConsumerRegisters>();
     cuda::DeviceThread lane;
-    const int consumer = warpgroup - 1;
     const int warp = static_cast<int>(threadIdx.x) % cuda::kWarpgroupThreads / cuda::kWarpLanes;
-    cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
-                                          at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
-    cuda::mbarrier_wait(barriers.q(), 0);
-    FlashOverlapped::attend(rows, position, tiles, Tile::kStages);
-    rows.store(at);
+    cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, warpgroup - 1, warp);
+    cuda::attend_flash_tiles<FlashOverlapped>(rows, work, Tile::kStages, Tile::kQBuffers);
   }
 #endif
 }
@@ -84,14 +76,23 @@ class CudaFlashWgmma : public Prepared {
     f_.causal = p.mask != AttentionMask::kNone;
     f_.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
     with_kernel([](auto tile, auto kernel) { allow_shared(kernel, tile.kSharedBytes); });
-    f_.group_heads = chosen_group_heads();
+    schedule_ = chosen_schedule();
   }
 
-  void run(const Call& call) override { start(AttentionPointers::of(call), f_); }
+  void run(const Call& call) override { start(AttentionPointers::of(call), schedule_); }
 
  private:
-  void start(const AttentionPointers& to, FlashProblem problem) const {
+  /// Which tiles come one after the other: heads that take turns, and whether the blocks are as
+  /// many as multiprocessors, each with several tiles, or as many as tiles.
+  struct Schedule {
+    std::int64_t group_heads = 1;
+    bool stays = false;
+  };
+
+  void start(const AttentionPointers& to, const Schedule& schedule) const {
     if (f_.heads * p_.seq_q == 0) return;
+    FlashProblem problem = f_;
+    problem.group_heads = schedule.group_heads;
     problem.o = to.o;
     problem.lse = to.lse;
     const std::int64_t seen = p_.visible(p_.seq_q - 1, p_.seq_q, p_.seq_kv).hi;
@@ -100,28 +101,29 @@ class CudaFlashWgmma : public Prepared {
       const FlashMaps maps{map_of(to.q, p_.seq_q, p_.seq_q, f_.heads, Tile::kConsumerRows),
                            map_of(to.k, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys),
                            map_of(to.v, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys)};
-      const std::int64_t blocks = f_.heads * ceil_div(p_.seq_q, Tile::kRows);
+      const std::int64_t tiles = f_.heads * ceil_div(p_.seq_q, Tile::kRows);
+      const std::int64_t multiprocessors = device().info().multiprocessors;
+      const std::int64_t blocks = schedule.stays ? std::min(tiles, multiprocessors) : tiles;
       launch_grid(kernel, dim3(static_cast<unsigned>(blocks)), dim3(Tile::kThreads),
                   Tile::kSharedBytes, maps, problem);
     });
   }
 
-  /// The quickest order of tiles, tried on operands of this problem's sizes.
-  [[nodiscard]] std::int64_t chosen_group_heads() const {
-    const std::int64_t groups[] = {cuda::flash_group_heads(f_, static_cast<int>(p_.head_dim)), 1,
-                                   f_.heads};
-    if (!AttentionTrial::fits(p_)) return groups[0];
+  /// The quickest, tried on operands of this problem's sizes.
+  [[nodiscard]] Schedule chosen_schedule() const {
+    const std::int64_t group = cuda::flash_group_heads(f_, static_cast<int>(p_.head_dim));
+    const Schedule all[] = {
+        {group, false}, {group, true}, {1, false}, {f_.heads, false}, {f_.heads, true}};
+    if (!AttentionTrial::fits(p_)) return all[0];
     std::optional<AttentionTrial> trial;  // made with the first call: later problems do not try
     std::vector<std::function<void()>> calls;
-    for (const std::int64_t heads : groups) {
-      calls.emplace_back([&, heads] {
+    for (const Schedule& schedule : all) {
+      calls.emplace_back([&, schedule] {
         if (!trial) trial.emplace(p_);
-        FlashProblem problem = f_;
-        problem.group_heads = heads;
-        start(trial->pointers(), problem);
+        start(trial->pointers(), schedule);
       });
     }
-    return groups[quickest(AttentionTrial::key("cuda_flash_wgmma", p_), calls)];
+    return all[quickest(AttentionTrial::key("cuda_flash_wgmma", p_), calls)];
   }
 
   template <typename Body>
@@ -151,6 +153,7 @@ class CudaFlashWgmma : public Prepared {
   AttentionProblem p_;
   FlashProblem f_;
   TensorMaps maps_;
+  Schedule schedule_;
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,

@@ -23,7 +23,8 @@ struct FlashWgmmaTile {
   // Registers of a thread after the warpgroups have shared out those of the launch, 65536 in all.
   static constexpr int kProducerRegisters = 24;
   static constexpr int kConsumerRegisters = 240;
-  static constexpr int kStages = 4;  ///< of K or V: they take turns
+  static constexpr int kStages = 4;    ///< of K or V: they take turns
+  static constexpr int kQBuffers = 2;  ///< the next rows of q come while these are in use
   static constexpr int kPanelElements = 64;
   static constexpr int kPanels = kDim / kPanelElements;
   static constexpr Swizzle kSwizzle = Swizzle::k128;
@@ -31,21 +32,22 @@ struct FlashWgmmaTile {
 
   static constexpr int kQBytes = kConsumerRows * kDim * 2;  ///< of one consumer
   static constexpr int kStageBytes = kKeys * kDim * 2;
-  static constexpr int kBarriers = 2 * kStages + 1;
-  static constexpr int kStagesOffset = kConsumers * kQBytes;
+  static constexpr int kBarriers = 2 * kStages + 2 * kQBuffers;
+  static constexpr int kStagesOffset = kQBuffers * kConsumers * kQBytes;
   static constexpr int kBarrierOffset = kStagesOffset + kStages * kStageBytes;
   static constexpr int kSharedBytes = kBarrierOffset + 8 * kBarriers;
 
-  static constexpr std::uint32_t q_panel(int consumer, int panel) {
-    return static_cast<std::uint32_t>(consumer * kQBytes + panel * kConsumerRows * kSpan);
+  static constexpr std::uint32_t q_panel(int buffer, int consumer, int panel) {
+    return static_cast<std::uint32_t>((buffer * kConsumers + consumer) * kQBytes +
+                                      panel * kConsumerRows * kSpan);
   }
   static constexpr std::uint32_t stage_panel(int stage, int panel) {
     return static_cast<std::uint32_t>(kStagesOffset + stage * kStageBytes + panel * kKeys * kSpan);
   }
 
   /// Operands of step `k16` of Q·Kᵀ (16 elements of the head), from the start of shared memory.
-  static constexpr MatrixDescriptor q_operand(int consumer, int k16) {
-    return k_step(q_panel(consumer, k16 / 4), kConsumerRows, k16 % 4);
+  static constexpr MatrixDescriptor q_operand(int buffer, int consumer, int k16) {
+    return k_step(q_panel(buffer, consumer, k16 / 4), kConsumerRows, k16 % 4);
   }
   static constexpr MatrixDescriptor k_operand(int stage, int k16) {
     return k_step(stage_panel(stage, k16 / 4), kKeys, k16 % 4);
@@ -120,5 +122,53 @@ struct FlashOverlapped {
     at.advance(stages);
   }
 };
+
+/// Which tiles of q fall to a block: `tiles` in all, ordered from the longest on, are dealt out to
+/// `blocks` in turn, every second round from the other end.
+struct FlashWork {
+  std::int64_t tiles = 0;
+  std::int64_t blocks = 1;
+  std::int64_t block = 0;
+
+  [[nodiscard]] constexpr std::int64_t rounds() const { return (tiles + blocks - 1) / blocks; }
+  /// `tiles` or more: none in this round.
+  [[nodiscard]] constexpr std::int64_t tile(std::int64_t round) const {
+    return round * blocks + (round % 2 == 0 ? block : blocks - 1 - block);
+  }
+};
+
+// All tiles of q of a block, one after the other; the positions in the rings go on. begin(tile)
+// makes that the `ring`'s tile of q and returns how many tiles of keys it sees.
+
+/// wait_q_empty(buffer, parity) and load_q(buffer) beside what `produce` wants.
+template <typename Ring>
+__device__ void load_flash_tiles(Ring& ring, const FlashWork& work, int stages, int q_buffers) {
+  PipelinePosition at;
+  PipelinePosition q;
+  for (std::int64_t round = 0; round < work.rounds(); ++round) {
+    if (work.tile(round) >= work.tiles) continue;
+    const int tiles = ring.begin(work.tile(round));
+    ring.wait_q_empty(q.stage, q.phase ^ 1U);
+    ring.load_q(q.stage);
+    produce(ring, at, 2 * std::int64_t{tiles}, stages);
+    q.advance(q_buffers);
+  }
+}
+/// wait_q(buffer, parity), release_q(buffer) and store() beside what `Order` wants.
+template <typename Order, typename Ring>
+__device__ void attend_flash_tiles(Ring& ring, const FlashWork& work, int stages, int q_buffers) {
+  PipelinePosition at;
+  PipelinePosition q;
+#pragma unroll 1
+  for (std::int64_t round = 0; round < work.rounds(); ++round) {
+    if (work.tile(round) >= work.tiles) continue;
+    const int tiles = ring.begin(work.tile(round));
+    ring.wait_q(q.stage, q.phase);
+    Order::attend(ring, at, tiles, stages);
+    ring.release_q(q.stage);
+    ring.store();
+    q.advance(q_buffers);
+  }
+}
 
 }  // namespace pareto::cuda
