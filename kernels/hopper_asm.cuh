@@ -103,6 +103,14 @@ __device__ inline void cluster_barrier() {
           : "memory");
 }
 
+/// The same, but orders no memory: for the end, lest a block ends while another reads from it what
+/// it has used by then. No fence that would wait for what was written to device memory.
+__device__ inline void cluster_barrier_at_end() {
+  asm volatile(
+      "barrier.cluster.arrive.relaxed;\n"
+      "barrier.cluster.wait;\n" ::
+          : "memory");
+}
 /// Of shared memory of block `rank` of the cluster, at the offset that `address` has here.
 __device__ inline float load_cluster(std::uint32_t address, std::uint32_t rank) {
   float value = 0;

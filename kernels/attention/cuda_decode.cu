@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(DecodeTile<kDim>::kThreads)
         out.o[(first_row + row) * kDim + column] = rounded<kBf16>(lane, value);
       },
       [&](int row, float lse) { out.lse[first_row + row] = lse; });
-  cuda::cluster_barrier();  // none ends while another reads its sums
+  cuda::cluster_barrier_at_end();
 #endif
 }
 
