@@ -1,24 +1,34 @@
 // Attention of a few queries on tensor cores, the keys split over the multiprocessors.
 //
 // Idea: the rows of q that share a KV head are one operand of 16 rows, so that K and V are read
-// once; every warp streams tiles of 16 keys through a ring of its own (decode_block.cuh). Each
-// block leaves fp32 sums; the block of a KV head that finishes last adds them up in ascending order
-// of the splits, so the bits do not depend on which one that is. Its counter is 0 again afterwards.
-// Bottleneck: the bytes of K and V from device memory.
+// once; every warp streams tiles of 16 keys through a ring of its own (decode_block.cuh). The sums
+// of the splits are added up in ascending order, so the bits do not depend on who comes first, in
+// one of two ways: the block of a KV head that finishes last reads what the others left in device
+// memory (its counter is 0 again afterwards), or the blocks are a cluster and read each other's
+// shared memory. Into how many splits and which way is tried in `prepare`.
+// Bottleneck: the bytes of K and V from device memory; for few of them the latency of their first
+// bytes and of the sum over the splits.
 // Layout: device pointers, operands as given; workspace: partial sums, counters.
 // Source of the idea: FlashAttention's split-KV decoding; the last block: CUDA's
 // threadFenceReduction sample.
 // ptxas: hot
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <numbers>
+#include <optional>
 #include <vector>
 
 #include "harness/device_buffer.h"
 #include "harness/variant.h"
+#include "kernels/attention/cuda_trial.cuh"
 #include "kernels/attention/decode_block.cuh"
+#include "kernels/attention/decode_cluster.cuh"
 #include "kernels/attention/decode_splits.cuh"
 #include "kernels/cuda_lane.cuh"
 #include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_tuning.h"
+#include "kernels/hopper_asm.cuh"
 #include "reference/attention.h"
 
 namespace pareto {
@@ -90,69 +100,173 @@ __global__ void __launch_bounds__(DecodeTile<kDim>::kThreads)
       [&](int row, float lse) { out.lse[first_row + row] = lse; });
 }
 
-class CudaDecode : public Prepared {
+/// The splits of a unit are the blocks of one cluster, which hand each other their sums.
+template <int kDim, bool kBf16>
+__global__ void __launch_bounds__(DecodeTile<kDim>::kThreads)
+    decode_clusters(DecodeProblem p, DecodeOutputs out) {
+#if __CUDA_ARCH__ >= 900
+  using Tile = DecodeTile<kDim>;
+  extern __shared__ __align__(128) unsigned char rings[];
+  cuda::DeviceLane lane(rings);
+  const DecodePlace at = cuda::decode_cluster_place(p, blockIdx.x);
+  const std::int64_t first_row = at.slice * p.rows + at.row_tile * Tile::kRows;
+  cuda::decode_block<Tile, kBf16>(
+      lane, p, at, [&](int row, int column, float sum, const RowEnds& ends) {
+        cuda::DecodeClusterPart<Tile>::store(lane, row, column, sum, ends);
+      });
+  cuda::cluster_barrier();
+  const std::uint32_t shared = cuda::shared_address(rings);
+  cuda::combine_cluster<Tile>(
+      lane, p, at,
+      [&](int split, std::uint32_t offset) {
+        return cuda::load_cluster(shared + offset, static_cast<std::uint32_t>(split));
+      },
+      [&](int row, int column, float value) {
+        out.o[(first_row + row) * kDim + column] = rounded<kBf16>(lane, value);
+      },
+      [&](int row, float lse) { out.lse[first_row + row] = lse; });
+  cuda::cluster_barrier_at_end();
+#endif
+}
+
+/// All launches of one way to split the keys.
+class DecodePlan {
  public:
-  explicit CudaDecode(const AttentionProblem& p, int blocks_per_sm) : p_(p) {
-    d_.rows = p.group() * p.seq_q;
-    d_.seq_q = p.seq_q;
-    d_.seq_kv = p.seq_kv;
-    d_.key_end = p.seq_q > 0 ? p.visible(p.seq_q - 1, p.seq_q, p.seq_kv).hi : 0;
-    d_.offset = p.offset(p.seq_q, p.seq_kv);
-    d_.causal = p.mask != AttentionMask::kNone;
-    d_.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
-    d_.row_tiles = ceil_div(d_.rows, 16);
-    units_ = p.batch * p.heads_kv * d_.row_tiles;
-    const DecodeSplits splits = decode_splits(
-        units_, d_.key_end, std::int64_t{blocks_per_sm} * device().info().multiprocessors);
+  DecodePlan(const AttentionProblem& p, const DecodeProblem& d, const DecodeSplits& splits)
+      : bf16_(p.q_dtype == DType::kBf16),
+        head_dim_(p.head_dim),
+        clustered_(splits.clustered),
+        d_(d),
+        units_(p.batch * p.heads_kv * d.row_tiles) {
     d_.splits = splits.count;
     d_.split_keys = splits.keys;
     with_kernel([](auto tile, auto kernel) { allow_shared(kernel, tile.kSharedBytes); });
-    if (d_.splits == 1 || units_ == 0) return;
+    if (clustered_ || d_.splits == 1 || units_ == 0) return;
     sums_ = DeviceBuffer<float>(units_ * d_.splits * 16 * p.head_dim);
     ends_ = DeviceBuffer<RowEnds>(units_ * d_.splits * 16);
     counters_ = DeviceBuffer<unsigned>(units_);
     counters_.upload(std::vector<unsigned>(static_cast<std::size_t>(units_), 0));
   }
 
-  void run(const Call& call) override {
+  void start(const AttentionPointers& to) const {
     DecodeProblem problem = d_;
-    problem.q = call.in[kAttentionQ].as<const std::uint16_t>();
-    problem.k = call.in[kAttentionK].as<const std::uint16_t>();
-    problem.v = call.in[kAttentionV].as<const std::uint16_t>();
-    const DecodeOutputs outputs{call.out[kAttentionO].as<std::uint16_t>(),
-                                call.out[kAttentionLse].as<float>(),
-                                {sums_.data(), ends_.data()},
-                                counters_.data()};
+    problem.q = to.q;
+    problem.k = to.k;
+    problem.v = to.v;
+    const DecodeOutputs outputs{to.o, to.lse, {sums_.data(), ends_.data()}, counters_.data()};
     const dim3 grid(static_cast<unsigned>(units_ * d_.splits));
     with_kernel([&](auto tile, auto kernel) {
-      launch_grid(kernel, grid, dim3(tile.kThreads), tile.kSharedBytes, problem, outputs);
+      launch_clusters(kernel, grid, dim3(tile.kThreads), tile.kSharedBytes,
+                      clustered_ ? static_cast<int>(d_.splits) : 1, problem, outputs);
     });
+  }
+
+  /// Whether the device can run such a cluster, of more than the 8 blocks that all of compute
+  /// capability 9.0 can.
+  [[nodiscard]] bool allow_large_cluster() const {
+    int clusters = 0;
+    with_kernel([&](auto tile, auto kernel) {
+      cudaLaunchAttribute attribute{};
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim = {static_cast<unsigned>(d_.splits), 1, 1};
+      cudaLaunchConfig_t config{};
+      config.gridDim = dim3(static_cast<unsigned>(d_.splits));
+      config.blockDim = dim3(tile.kThreads);
+      config.dynamicSmemBytes = tile.kSharedBytes;
+      config.attrs = &attribute;
+      config.numAttrs = 1;
+      if (cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1) !=
+              cudaSuccess ||
+          cudaOccupancyMaxActiveClusters(&clusters, kernel, &config) != cudaSuccess) {
+        clusters = 0;
+        cudaGetLastError();  // only this plan is lost
+      }
+    });
+    return clusters > 0;
   }
 
  private:
   template <typename Body>
   void with_kernel(const Body& body) const {
-    const bool bf16 = p_.q_dtype == DType::kBf16;
-    if (p_.head_dim == 64) {
-      bf16 ? body(DecodeTile<64>{}, decode<64, true>) : body(DecodeTile<64>{}, decode<64, false>);
+    if (head_dim_ == 64) {
+      bf16_ ? with_kernel_of<64, true>(body) : with_kernel_of<64, false>(body);
     } else {
-      bf16 ? body(DecodeTile<128>{}, decode<128, true>)
-           : body(DecodeTile<128>{}, decode<128, false>);
+      bf16_ ? with_kernel_of<128, true>(body) : with_kernel_of<128, false>(body);
     }
   }
+  template <int kDim, bool kBf16, typename Body>
+  void with_kernel_of(const Body& body) const {
+    body(DecodeTile<kDim>{}, clustered_ ? decode_clusters<kDim, kBf16> : decode<kDim, kBf16>);
+  }
 
-  AttentionProblem p_;
+  bool bf16_;
+  std::int64_t head_dim_;
+  bool clustered_;
   DecodeProblem d_;
-  std::int64_t units_ = 0;
+  std::int64_t units_;
   DeviceBuffer<float> sums_;
   DeviceBuffer<RowEnds> ends_;
   DeviceBuffer<unsigned> counters_;
 };
 
-template <int kBlocksPerSm>
+DecodeProblem decode_problem(const AttentionProblem& p) {
+  DecodeProblem d;
+  d.rows = p.group() * p.seq_q;
+  d.seq_q = p.seq_q;
+  d.seq_kv = p.seq_kv;
+  d.key_end = p.seq_q > 0 ? p.visible(p.seq_q - 1, p.seq_q, p.seq_kv).hi : 0;
+  d.offset = p.offset(p.seq_q, p.seq_kv);
+  d.causal = p.mask != AttentionMask::kNone;
+  d.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
+  d.row_tiles = ceil_div(d.rows, 16);
+  return d;
+}
+
+/// The ways to split that this device can run, the likeliest first.
+std::vector<DecodeSplits> runnable_splits(const AttentionProblem& p, const DecodeProblem& d) {
+  constexpr int kPortableCluster = 8;
+  const bool clusters = device().info().capability >= 90;
+  std::vector<DecodeSplits> all =
+      decode_candidates(p.batch * p.heads_kv * d.row_tiles, d.key_end,
+                        device().info().multiprocessors, clusters ? cuda::kDecodeCluster : 0);
+  std::erase_if(all, [&](const DecodeSplits& splits) {
+    return splits.clustered && splits.count > kPortableCluster &&
+           !DecodePlan(p, d, splits).allow_large_cluster();
+  });
+  return all;
+}
+
+/// The quickest of them, tried on operands of this problem's sizes.
+DecodeSplits chosen_splits(const AttentionProblem& p, const DecodeProblem& d) {
+  const std::vector<DecodeSplits> all = runnable_splits(p, d);
+  if (!AttentionTrial::fits(p)) return all.front();
+  std::optional<AttentionTrial> trial;  // made with the first call: later problems do not try
+  std::vector<std::optional<DecodePlan>> plans(all.size());
+  std::vector<std::function<void()>> calls;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    calls.emplace_back([&, i] {
+      if (!trial) trial.emplace(p);
+      if (!plans[i]) plans[i].emplace(p, d, all[i]);
+      plans[i]->start(trial->pointers());
+    });
+  }
+  return all[quickest(AttentionTrial::key("cuda_decode", p), calls)];
+}
+
+class CudaDecode : public Prepared {
+ public:
+  CudaDecode(const AttentionProblem& p, const DecodeProblem& d)
+      : plan_(p, d, chosen_splits(p, d)) {}
+  void run(const Call& call) override { plan_.start(AttentionPointers::of(call)); }
+
+ private:
+  DecodePlan plan_;
+};
+
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
                                   ThreadPool& /*pool*/) {
-  return std::make_unique<CudaDecode>(AttentionProblem::from(problem), kBlocksPerSm);
+  const AttentionProblem p = AttentionProblem::from(problem);
+  return std::make_unique<CudaDecode>(p, decode_problem(p));
 }
 
 std::string declines(const Problem& problem) {
@@ -177,11 +291,9 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-Variant variant(const char* name,
-                std::unique_ptr<Prepared> (*prepare_with)(const Problem&, std::span<const Tensor>,
-                                                          ThreadPool&)) {
+Variant variant() {
   return {.op = "attention",
-          .name = name,
+          .name = "cuda_decode",
           .summary = "CUDA, up to 16 queries, tensor cores, split keys, one launch",
           .needs_cuda = 80,
           .limits = {{.key = "layout", .values = {"dense"}},
@@ -200,19 +312,16 @@ Variant variant(const char* name,
                      {.key = "sinks", .values = {"none"}}},
           .declines = declines,
           .arithmetic = arithmetic,
-          .prepare = prepare_with,
+          .prepare = prepare,
           .keeps_operands = true,
           .unit = "cuda_tensor_bf16"};
 }
 
-const Registration few_blocks{variant("cuda_decode_a", prepare<1>)};
-const Registration more_blocks{variant("cuda_decode_b", prepare<2>)};
-const LaunchesKernel launch_a("attention/cuda_decode_a", "decode",
-                              {.threads = DecodeTile<128>::kThreads,
-                               .dynamic_shared_bytes = DecodeTile<128>::kSharedBytes});
-const LaunchesKernel launch_b("attention/cuda_decode_b", "decode",
-                              {.threads = DecodeTile<128>::kThreads,
-                               .dynamic_shared_bytes = DecodeTile<128>::kSharedBytes});
+const Registration registration{variant()};
+constexpr KernelLaunch kLaunch{.threads = DecodeTile<128>::kThreads,
+                               .dynamic_shared_bytes = DecodeTile<128>::kSharedBytes};
+const LaunchesKernel launch_decode("attention/cuda_decode", "decode", kLaunch);
+const LaunchesKernel launch_decode_clusters("attention/cuda_decode", "decode_clusters", kLaunch);
 
 }  // namespace
 }  // namespace pareto

@@ -35,6 +35,7 @@ __global__ void __launch_bounds__(FlashTile<kDim>::kThreads, kDim == 64 ? 2 : 1)
 class CudaFlash : public Prepared {
  public:
   explicit CudaFlash(const AttentionProblem& p) : p_(p) {
+    f_.heads = p.batch * p.heads_q;
     f_.heads_q = p.heads_q;
     f_.heads_kv = p.heads_kv;
     f_.seq_q = static_cast<int>(p.seq_q);
@@ -42,6 +43,7 @@ class CudaFlash : public Prepared {
     f_.offset = static_cast<int>(p.offset(p.seq_q, p.seq_kv));
     f_.causal = p.mask != AttentionMask::kNone;
     f_.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
+    if (f_.causal) f_.group_heads = cuda::flash_group_heads(f_, static_cast<int>(p.head_dim));
     with_kernel([](auto tile, auto kernel) { allow_shared(kernel, tile.kSharedBytes); });
   }
 

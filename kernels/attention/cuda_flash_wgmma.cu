@@ -1,33 +1,40 @@
 // Fused attention on Hopper's tensor cores by warpgroup: the third step of the ladder.
 //
-// Idea: one warpgroup does nothing but start TMA loads of K and V into a ring of four stages; three
-// others have 64 rows of q each and take Q·Kᵀ, softmax and P·V in series, P from registers. They
-// drift apart, so that the exponentials of one run while the others multiply.
+// Idea: one warpgroup does nothing but start TMA loads of K and V into a ring of four stages; two
+// others have 64 rows of q each, P in registers: P·V of one tile of keys runs beside Q·Kᵀ of the
+// next and its exponentials. Heads take turns, long tiles of a causal mask first, so that the last
+// blocks to end are short. Blocks may stay for several tiles of q: the next rows of q and the first
+// keys then come while the last rows are stored. Which of these orders is tried in `prepare`.
 // Bottleneck: the tensor cores at d = 128; the exponentials about as much at d = 64.
 // Layout: device pointers, operands as given; no workspace.
 // Source of the idea: FlashAttention-3.
 // ptxas: hot
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <numbers>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "harness/variant.h"
+#include "kernels/attention/cuda_trial.cuh"
 #include "kernels/attention/flash_warpgroups.cuh"
 #include "kernels/cuda_launch.cuh"
+#include "kernels/cuda_tuning.h"
+#include "kernels/tensor_map.cuh"
 #include "reference/attention.h"
 
 namespace pareto {
 namespace {
 
-using cuda::FlashInSeries;
 using cuda::FlashMaps;
 using cuda::FlashOverlapped;
-using cuda::FlashPlace;
 using cuda::FlashProblem;
 using cuda::FlashWgmmaTile;
-using cuda::PipelinePosition;
+using cuda::FlashWork;
 
-template <typename Tile, typename Order, bool kBf16>
+template <typename Tile, bool kBf16>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     attend_warpgroups(const __grid_constant__ FlashMaps maps,
                       const __grid_constant__ FlashProblem p) {
@@ -35,50 +42,32 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   extern __shared__ __align__(1024) unsigned char shared[];
   const cuda::FlashBarriers<Tile> barriers{
       static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))};
-  const FlashPlace at = cuda::flash_place(p, blockIdx.x, Tile::kRows);
-  const int end = p.visible_end(at.first_i + Tile::kRows - 1);
-  const int tiles = (end + Tile::kKeys - 1) / Tile::kKeys;
+  const FlashWork work{p.heads * ceil_div(p.seq_q, Tile::kRows), gridDim.x, blockIdx.x};
   if (threadIdx.x == 0) barriers.init();
   __syncthreads();
   // The same in all lanes, and the compiler sees it.
   const int warpgroup =
       static_cast<int>(__shfl_sync(0xffffffffU, threadIdx.x / cuda::kWarpgroupThreads, 0));
-  PipelinePosition position;
   if (warpgroup == 0) {
-    cuda::hopper::give_registers<Tile::kProducerRegisters>();
+    cuda::give_registers<Tile::kProducerRegisters>();
     if (threadIdx.x == 0) {
-      const cuda::FlashProducer<Tile, Order> producer{barriers, maps, at,
-                                                      static_cast<int>(at.row / p.seq_q), tiles};
-      producer.load_q();
-      cuda::produce(producer, position, 2 * std::int64_t{tiles}, Tile::kStages);
+      cuda::FlashProducer<Tile> producer{barriers, maps, p, {}};
+      cuda::load_flash_tiles(producer, work, Tile::kStages, Tile::kQBuffers);
     }
   } else {
-    cuda::hopper::take_registers<Tile::kConsumerRegisters>();
+    cuda::take_registers<Tile::kConsumerRegisters>();
     cuda::DeviceThread lane;
-    const int consumer = warpgroup - 1;
     const int warp = static_cast<int>(threadIdx.x) % cuda::kWarpgroupThreads / cuda::kWarpLanes;
-    cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, consumer,
-                                          at.first_i + consumer * Tile::kConsumerRows + 16 * warp);
-    cuda::hopper::wait(barriers.q(), 0);
-    Order::attend(rows, position, tiles, Tile::kStages);
-    rows.store(at);
+    cuda::FlashConsumer<Tile, kBf16> rows(lane, barriers, p, warpgroup - 1, warp);
+    cuda::attend_flash_tiles<FlashOverlapped>(rows, work, Tile::kStages, Tile::kQBuffers);
   }
 #endif
 }
 
-template <int kConsumers, typename Order>
 class CudaFlashWgmma : public Prepared {
  public:
   explicit CudaFlashWgmma(const AttentionProblem& p) : p_(p) {
-    cudaDriverEntryPointQueryResult found{};
-    void* entry = nullptr;
-    check_cuda(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000,
-                                                cudaEnableDefault, &found),
-               "cuTensorMapEncodeTiled");
-    if (found != cudaDriverEntryPointSuccess || entry == nullptr) {
-      throw CannotRunError("this driver has no cuTensorMapEncodeTiled");
-    }
-    encode_ = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry);
+    f_.heads = p.batch * p.heads_q;
     f_.heads_q = p.heads_q;
     f_.heads_kv = p.heads_kv;
     f_.seq_q = static_cast<int>(p.seq_q);
@@ -87,75 +76,89 @@ class CudaFlashWgmma : public Prepared {
     f_.causal = p.mask != AttentionMask::kNone;
     f_.scale_log2 = static_cast<float>(p.scale * std::numbers::log2e);
     with_kernel([](auto tile, auto kernel) { allow_shared(kernel, tile.kSharedBytes); });
+    schedule_ = chosen_schedule();
   }
 
-  void run(const Call& call) override {
-    if (p_.batch * p_.heads_q * p_.seq_q == 0) return;
+  void run(const Call& call) override { start(AttentionPointers::of(call), schedule_); }
+
+ private:
+  /// Which tiles come one after the other: heads that take turns, and whether the blocks are as
+  /// many as multiprocessors, each with several tiles, or as many as tiles.
+  struct Schedule {
+    std::int64_t group_heads = 1;
+    bool stays = false;
+  };
+
+  void start(const AttentionPointers& to, const Schedule& schedule) const {
+    if (f_.heads * p_.seq_q == 0) return;
     FlashProblem problem = f_;
-    problem.o = call.out[kAttentionO].as<std::uint16_t>();
-    problem.lse = call.out[kAttentionLse].as<float>();
+    problem.group_heads = schedule.group_heads;
+    problem.o = to.o;
+    problem.lse = to.lse;
     const std::int64_t seen = p_.visible(p_.seq_q - 1, p_.seq_q, p_.seq_kv).hi;
     with_kernel([&](auto tile, auto kernel) {
       using Tile = decltype(tile);
-      const FlashMaps maps{
-          map_of(call.in[kAttentionQ].data, p_.seq_q, p_.seq_q, p_.batch * p_.heads_q,
-                 Tile::kConsumerRows),
-          map_of(call.in[kAttentionK].data, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys),
-          map_of(call.in[kAttentionV].data, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys)};
-      const std::int64_t blocks = p_.batch * p_.heads_q * ceil_div(p_.seq_q, Tile::kRows);
+      const FlashMaps maps{map_of(to.q, p_.seq_q, p_.seq_q, f_.heads, Tile::kConsumerRows),
+                           map_of(to.k, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys),
+                           map_of(to.v, seen, p_.seq_kv, p_.batch * p_.heads_kv, Tile::kKeys)};
+      const std::int64_t tiles = f_.heads * ceil_div(p_.seq_q, Tile::kRows);
+      const std::int64_t multiprocessors = device().info().multiprocessors;
+      const std::int64_t blocks = schedule.stays ? std::min(tiles, multiprocessors) : tiles;
       launch_grid(kernel, dim3(static_cast<unsigned>(blocks)), dim3(Tile::kThreads),
                   Tile::kSharedBytes, maps, problem);
     });
   }
 
- private:
+  /// The quickest, tried on operands of this problem's sizes.
+  [[nodiscard]] Schedule chosen_schedule() const {
+    const std::int64_t group = cuda::flash_group_heads(f_, static_cast<int>(p_.head_dim));
+    const Schedule all[] = {
+        {group, false}, {group, true}, {1, false}, {f_.heads, false}, {f_.heads, true}};
+    if (!AttentionTrial::fits(p_)) return all[0];
+    std::optional<AttentionTrial> trial;  // made with the first call: later problems do not try
+    std::vector<std::function<void()>> calls;
+    for (const Schedule& schedule : all) {
+      calls.emplace_back([&, schedule] {
+        if (!trial) trial.emplace(p_);
+        start(trial->pointers(), schedule);
+      });
+    }
+    return all[quickest(AttentionTrial::key("cuda_flash_wgmma", p_), calls)];
+  }
+
   template <typename Body>
   void with_kernel(const Body& body) const {
     const bool bf16 = p_.q_dtype == DType::kBf16;
     if (p_.head_dim == 64) {
-      using Tile = FlashWgmmaTile<64, kConsumers>;
-      bf16 ? body(Tile{}, attend_warpgroups<Tile, Order, true>)
-           : body(Tile{}, attend_warpgroups<Tile, Order, false>);
+      bf16 ? body(FlashWgmmaTile<64>{}, attend_warpgroups<FlashWgmmaTile<64>, true>)
+           : body(FlashWgmmaTile<64>{}, attend_warpgroups<FlashWgmmaTile<64>, false>);
     } else {
-      using Tile = FlashWgmmaTile<128, kConsumers>;
-      bf16 ? body(Tile{}, attend_warpgroups<Tile, Order, true>)
-           : body(Tile{}, attend_warpgroups<Tile, Order, false>);
+      bf16 ? body(FlashWgmmaTile<128>{}, attend_warpgroups<FlashWgmmaTile<128>, true>)
+           : body(FlashWgmmaTile<128>{}, attend_warpgroups<FlashWgmmaTile<128>, false>);
     }
   }
 
   /// data [slices, stored_rows, head_dim], of which the first `rows` of each slice exist.
   [[nodiscard]] CUtensorMap map_of(const void* data, std::int64_t rows, std::int64_t stored_rows,
                                    std::int64_t slices, int box_rows) const {
-    CUtensorMap map{};
-    const auto row_bytes = static_cast<cuuint64_t>(2 * p_.head_dim);
-    const cuuint64_t sizes[3] = {static_cast<cuuint64_t>(p_.head_dim),
-                                 static_cast<cuuint64_t>(rows), static_cast<cuuint64_t>(slices)};
-    const cuuint64_t strides[2] = {row_bytes, row_bytes * static_cast<cuuint64_t>(stored_rows)};
-    const cuuint32_t box[3] = {FlashWgmmaTile<64, 1>::kPanelElements,
-                               static_cast<cuuint32_t>(box_rows), 1};
-    const cuuint32_t every[3] = {1, 1, 1};
-    const CUresult result =
-        encode_(&map,
-                p_.q_dtype == DType::kBf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                           : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-                3, const_cast<void*>(data), sizes, strides, box, every,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result != CUDA_SUCCESS) {
-      device_failed("cuTensorMapEncodeTiled", ("error " + std::to_string(result)).c_str());
-    }
-    return map;
+    return maps_.of({.data = data,
+                     .dtype = p_.q_dtype,
+                     .slices = slices,
+                     .stored_rows = stored_rows,
+                     .rows = rows,
+                     .columns = p_.head_dim},
+                    box_rows);
   }
 
   AttentionProblem p_;
   FlashProblem f_;
-  decltype(&cuTensorMapEncodeTiled) encode_ = nullptr;
+  TensorMaps maps_;
+  Schedule schedule_;
 };
 
-template <int kConsumers, typename Order>
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> /*in*/,
                                   ThreadPool& /*pool*/) {
-  return std::make_unique<CudaFlashWgmma<kConsumers, Order>>(AttentionProblem::from(problem));
+  return std::make_unique<CudaFlashWgmma>(AttentionProblem::from(problem));
 }
 
 std::string declines(const Problem& problem) {
@@ -174,7 +177,7 @@ Arithmetic arithmetic(const Problem& problem) {
   a.u_acc = 0x1p-23;
   a.acc_truncates = true;
   a.acc_block = 16;
-  a.kv_block = FlashWgmmaTile<128, 1>::kKeys;
+  a.kv_block = FlashWgmmaTile<128>::kKeys;
   const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
   a.u_p = bf16 ? kUBf16 : kUFp16;
   a.p_underflow = bf16 ? 0x1p-126 : 0x1p-25;  // smaller weights become 0
@@ -182,11 +185,10 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-template <int kConsumers, typename Order>
-Variant variant(const char* name, const char* summary) {
+Variant variant() {
   return {.op = "attention",
-          .name = name,
-          .summary = summary,
+          .name = "cuda_flash_wgmma",
+          .summary = "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA",
           .needs_cuda = 90,
           .limits = {{.key = "layout", .values = {"dense"}},
                      {.key = "dtype", .values = {"bf16", "fp16"}},
@@ -205,22 +207,14 @@ Variant variant(const char* name, const char* summary) {
                      {.key = "sinks", .values = {"none"}}},
           .declines = declines,
           .arithmetic = arithmetic,
-          .prepare = prepare<kConsumers, Order>,
+          .prepare = prepare,
           .keeps_operands = true,
           .unit = "cuda_tensor_bf16"};
 }
-template <int kConsumers>
-KernelLaunch launch_of() {
-  using Tile = FlashWgmmaTile<128, kConsumers>;
-  return {.threads = Tile::kThreads, .dynamic_shared_bytes = Tile::kSharedBytes};
-}
-
-const Registration in_series{variant<3, FlashInSeries>(
-    "cuda_flash_wgmma_a", "CUDA, fused on wgmma, 3 x 64 rows x 128 keys in series, TMA")};
-const Registration overlapped{variant<2, FlashOverlapped>(
-    "cuda_flash_wgmma_b", "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA")};
-const LaunchesKernel launch_a("attention/cuda_flash_wgmma_a", "attend_warpgroups", launch_of<3>());
-const LaunchesKernel launch_b("attention/cuda_flash_wgmma_b", "attend_warpgroups", launch_of<2>());
+const Registration registration{variant()};
+const LaunchesKernel launch_attend("attention/cuda_flash_wgmma", "attend_warpgroups",
+                                   {.threads = FlashWgmmaTile<128>::kThreads,
+                                    .dynamic_shared_bytes = FlashWgmmaTile<128>::kSharedBytes});
 
 }  // namespace
 }  // namespace pareto

@@ -74,11 +74,26 @@ __device__ inline int decode_rows(const DecodeProblem& p, std::int64_t row_tile)
   return static_cast<int>(left < 16 ? left : 16);
 }
 
+/// Where the warps leave their sums in shared memory once the rings have been read.
+template <typename Tile>
+struct DecodeSums {
+  static constexpr std::uint32_t ends(int warp, int row) {
+    return static_cast<std::uint32_t>((warp * Tile::kRows + row) * 8);
+  }
+  static constexpr std::uint32_t sum(int warp, int row, int column) {
+    constexpr int kStride = Tile::kDim + 8;  // neighbouring rows 8 banks apart
+    return ends(Tile::kWarps, 0) +
+           static_cast<std::uint32_t>(((warp * Tile::kRows + row) * kStride + column) * 4);
+  }
+};
+
 /// One warp's tiles of keys.
 template <typename Tile, bool kBf16, typename Lane>
 class DecodeWarp {
  public:
   static constexpr int kDim = Tile::kDim;
+  using Sums = DecodeSums<Tile>;
+  static_assert(Sums::sum(Tile::kWarps, 0, 0) <= Tile::kSharedBytes);
 
   __device__ DecodeWarp(Lane& lane, const DecodeProblem& p, const DecodePlace& at)
       : lane_(lane),
@@ -119,27 +134,17 @@ class DecodeWarp {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const Element e = mma_d32(l, i);
-        lane_.store_shared(sum_offset(warp(), e.row, 8 * n + e.column), o_[n][i]);
+        lane_.store_shared(Sums::sum(warp(), e.row, 8 * n + e.column), o_[n][i]);
       }
     }
     if (member_of(l) != 0) return;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const std::uint32_t at = ends_offset(warp(), group_of(l) + 8 * r);
+      const std::uint32_t at = Sums::ends(warp(), group_of(l) + 8 * r);
       lane_.store_shared(at, softmax_.maximum[r]);
       lane_.store_shared(at + 4, softmax_.sum[r]);
     }
   }
-
-  static constexpr std::uint32_t ends_offset(int part, int row) {
-    return static_cast<std::uint32_t>((part * Tile::kRows + row) * 8);
-  }
-  static constexpr std::uint32_t sum_offset(int part, int row, int column) {
-    constexpr int kStride = kDim + 8;  // neighbouring rows 8 banks apart
-    return ends_offset(Tile::kWarps, 0) +
-           static_cast<std::uint32_t>(((part * Tile::kRows + row) * kStride + column) * 4);
-  }
-  static_assert(sum_offset(Tile::kWarps, 0, 0) <= Tile::kSharedBytes);
 
  private:
   [[nodiscard]] __device__ int warp() const { return lane_.thread() / kWarpLanes; }
@@ -222,15 +227,15 @@ __device__ void decode_block(Lane& lane, const DecodeProblem& p, const DecodePla
     RowEnds ends;
 #pragma unroll
     for (int part = 0; part < Tile::kWarps; ++part) {
-      ends.maximum = fmaxf(ends.maximum, lane.load_shared(Warp::ends_offset(part, row)));
+      ends.maximum = fmaxf(ends.maximum, lane.load_shared(DecodeSums<Tile>::ends(part, row)));
     }
     float total = 0;
 #pragma unroll
     for (int part = 0; part < Tile::kWarps; ++part) {
-      const std::uint32_t from = Warp::ends_offset(part, row);
+      const std::uint32_t from = DecodeSums<Tile>::ends(part, row);
       const float weight = weight_beside(lane, lane.load_shared(from), ends.maximum);
       ends.sum = fmaf(weight, lane.load_shared(from + 4), ends.sum);
-      total = fmaf(weight, lane.load_shared(Warp::sum_offset(part, row, column)), total);
+      total = fmaf(weight, lane.load_shared(DecodeSums<Tile>::sum(part, row, column)), total);
     }
     store(row, column, total, ends);
   }

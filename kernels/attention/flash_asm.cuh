@@ -1,72 +1,10 @@
-// Hopper's instructions that attention needs: barriers that count bytes, TMA boxes of rank 3,
-// products of a warpgroup with the first operand in shared memory or in registers. PTX ISA 9.1,
-// "mbarrier", "cp.async.bulk.tensor", "wgmma.mma_async", "setmaxnreg". Addresses are those of
-// shared memory (32 bits), descriptors those of kernels/cuda_wgmma_maps.h.
+// Products of a warpgroup as attention needs them: the first operand in shared memory or in
+// registers. PTX ISA 9.1, "wgmma.mma_async". Descriptors are those of kernels/cuda_wgmma_maps.h.
 #pragma once
-
-#include <cuda.h>
 
 #include <cstdint>
 
 namespace pareto::cuda::hopper {
-
-__device__ inline void init_barrier(std::uint32_t barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(barrier), "r"(arrivals)
-               : "memory");
-}
-/// Makes inits visible to TMA; a barrier of all threads has to follow.
-__device__ inline void fence_inits() {
-  asm volatile("fence.mbarrier_init.release.cluster;\n" ::: "memory");
-}
-/// One arrival, and so many bytes more until the phase is over.
-__device__ inline void arrive_and_expect(std::uint32_t barrier, std::uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(barrier), "r"(bytes)
-               : "memory");
-}
-__device__ inline void arrive(std::uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(barrier) : "memory");
-}
-__device__ inline bool is_over(std::uint32_t barrier, std::uint32_t parity) {
-  std::uint32_t over = 0;
-  asm volatile(
-      "{\n.reg .pred p;\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-      "selp.u32 %0, 1, 0, p;\n}\n"
-      : "=r"(over)
-      : "r"(barrier), "r"(parity)
-      : "memory");
-  return over != 0;
-}
-/// Until the phase of this parity is over. One that never ends is a fault of the kernel: an illegal
-/// store after some seconds, not a hang. No __trap(): with one ptxas keeps every warpgroup within
-/// the registers of the launch, whatever setmaxnreg gives.
-__device__ inline void wait(std::uint32_t barrier, std::uint32_t parity) {
-  constexpr int kPatience = 1 << 24;
-  for (int tries = 0; !is_over(barrier, parity); ++tries) {
-    if (tries == kPatience) asm volatile("st.global.u32 [%0], 0;\n" ::"l"(0LL) : "memory");
-  }
-}
-
-/// A box of a tensor of rank 3 from element (x, y, z) on, x the fastest; what lies outside of the
-/// tensor is zero. Counts the whole box's bytes at `barrier`.
-__device__ inline void load_box(std::uint32_t to, const CUtensorMap& map, int x, int y, int z,
-                                std::uint32_t barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%3, %4, %5}], [%2];\n" ::"r"(to),
-      "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
-      : "memory");
-}
-
-/// By all warps of the warpgroup.
-template <int kRegisters>
-__device__ void give_registers() {
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
-}
-template <int kRegisters>
-__device__ void take_registers() {
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
-}
 
 /// Before the first product after threads touched accumulators or operands in registers.
 __device__ __forceinline__ void fence_products() {

@@ -36,8 +36,10 @@ struct FlashProblem {
   const std::uint16_t* v = nullptr;
   std::uint16_t* o = nullptr;
   float* lse = nullptr;
+  std::int64_t heads = 0;  ///< of q, of all sequences
   std::int64_t heads_q = 0;
   std::int64_t heads_kv = 0;
+  std::int64_t group_heads = 1;  ///< see flash_place
   int seq_q = 0;
   int seq_kv = 0;
   int offset = 0;  ///< query i stands at key position i + offset
@@ -52,18 +54,32 @@ struct FlashProblem {
   }
 };
 
-/// Rows of one head. The longest ones of a causal mask come first, so that the last blocks to end
-/// are short.
+/// Rows of one head.
 struct FlashPlace {
   std::int64_t row = 0;  ///< of all rows of q: the head's first
   int first_i = 0;       ///< query of the tile's first row
   std::int64_t kv_slice = 0;
 };
+/// Tiles of `group_heads` heads after each other, those of the last rows first: with a causal mask
+/// the longest, so that those that end last are short.
 __device__ inline FlashPlace flash_place(const FlashProblem& p, std::int64_t block, int tile_rows) {
   const std::int64_t tiles = ceil_div(p.seq_q, tile_rows);
-  const std::int64_t head = block / tiles;
-  return {head * p.seq_q, static_cast<int>(tiles - 1 - block % tiles) * tile_rows,
+  const std::int64_t first = block / (p.group_heads * tiles) * p.group_heads;
+  const std::int64_t left = p.heads - first;
+  const std::int64_t heads = left < p.group_heads ? left : p.group_heads;
+  const std::int64_t within = block - first * tiles;
+  const std::int64_t head = first + within % heads;
+  return {head * p.seq_q, static_cast<int>(tiles - 1 - within / heads) * tile_rows,
           dense_query(head * p.seq_q, p.seq_q, p.heads_q, p.heads_kv).kv_slice};
+}
+/// So many heads for a group that their keys and values stay in L2 while its tiles take turns.
+constexpr std::int64_t flash_group_heads(const FlashProblem& p, int dim) {
+  constexpr std::int64_t kBytes = 16 << 20;
+  if (p.heads == 0) return 1;
+  const std::int64_t bytes = std::int64_t{4} * p.seq_kv * dim;
+  const std::int64_t kept = bytes == 0 || bytes > kBytes ? 1 : kBytes / bytes;
+  const std::int64_t heads = kept * (p.heads_q / p.heads_kv);
+  return heads < p.heads ? heads : p.heads;
 }
 
 /// Logits [16, 8 · kBlocks] of a warp whose first row is query `warp_i`, of keys from `key0` on:

@@ -3,7 +3,7 @@
 
 #include "kernels/cuda_pipeline.cuh"
 #include "kernels/cuda_values.cuh"
-#include "kernels/qgemm/hopper_asm.cuh"
+#include "kernels/hopper_asm.cuh"
 #include "kernels/qgemm/wgmma_layout.h"
 #include "kernels/qgemm/wgmma_products.cuh"
 

@@ -9,8 +9,8 @@
 
 #include "harness/device_buffer.h"
 #include "kernels/cuda_tuning.h"
-#include "kernels/qgemm/tensor_map.cuh"
 #include "kernels/qgemm/wgmma_gemm.cuh"
+#include "kernels/tensor_map.cuh"
 
 namespace pareto {
 

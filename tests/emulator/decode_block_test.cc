@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numbers>
 
+#include "kernels/attention/decode_cluster.cuh"
 #include "kernels/attention/decode_splits.cuh"
 #include "tests/emulator/attention_case.h"
 #include "tests/emulator/block.h"
@@ -149,6 +152,100 @@ TEST(DecodeBlock, FollowsTheMask) {
       64);
 }
 
+/// The grid of the kernel whose splits are the blocks of a cluster: what each block has in shared
+/// memory when it is done, and the sums of it.
+template <typename Tile, bool kBf16>
+struct ClusterDecoding : Decoding<Tile, kBf16> {
+  using Part = cuda::DecodeClusterPart<Tile>;
+  using Decoding<Tile, kBf16>::c;
+  using Decoding<Tile, kBf16>::p;
+
+  ClusterDecoding(const AttentionCase& attention, const DecodeSplits& splits)
+      : Decoding<Tile, kBf16>(attention, splits.keys) {
+    p.splits = splits.count;
+  }
+  void run_clusters(std::uint64_t seed) {
+    for (std::int64_t unit = 0; unit < c.s.slices() * p.row_tiles; ++unit) {
+      std::vector<std::vector<float>> parts;
+      for (std::int64_t split = 0; split < p.splits; ++split) {
+        parts.push_back(part(cuda::decode_cluster_place(p, unit * p.splits + split), seed++));
+      }
+      for (std::int64_t split = 0; split < p.splits; ++split) {
+        share(cuda::decode_cluster_place(p, unit * p.splits + split), parts, seed++);
+      }
+    }
+  }
+  /// By word of shared memory from the start; rows that do not exist are NaN.
+  std::vector<float> part(const DecodePlace& at, std::uint64_t seed) {
+    std::vector<float> words(Part::value(Tile::kRows, 0) / 4, std::nanf(""));
+    Block block(Tile::kThreads, Tile::kSharedBytes, seed);
+    for (const auto* operand : {&c.q, &c.k, &c.v}) block.allow(*operand);
+    block.run([&](Lane& lane) {
+      cuda::decode_block<Tile, kBf16>(lane, p, at,
+                                      [&](int row, int column, float sum, const RowEnds& ends) {
+                                        Part::store(lane, row, column, sum, ends);
+                                      });
+      lane.barrier();
+      if (lane.thread() != 0) return;
+      for (int row = 0; row < cuda::decode_rows(p, at.row_tile); ++row) {
+        for (const std::uint32_t offset : {Part::maximum(row), Part::sum(row)}) {
+          words[offset / 4] = lane.load_shared(offset);
+        }
+        for (int column = 0; column < Tile::kDim; ++column) {
+          const std::uint32_t offset = Part::value(row, column);
+          words[offset / 4] = lane.load_shared(offset);
+        }
+      }
+    });
+    return words;
+  }
+  void share(const DecodePlace& at, const std::vector<std::vector<float>>& parts,
+             std::uint64_t seed) {
+    Block block(Tile::kThreads, 0, seed);
+    block.run([&](Lane& lane) {
+      cuda::combine_cluster<Tile>(
+          lane, p, at,
+          [&](int split, std::uint32_t offset) {
+            return parts[static_cast<std::size_t>(split)][offset / 4];
+          },
+          [&](int row, int column, float value) { this->store(at, row, column, value); },
+          [&](int row, float value) { this->store_lse(at, row, value); });
+    });
+  }
+};
+
+template <typename Tile, bool kBf16>
+void expect_clusters_close(const AttentionSizes& s, int blocks) {
+  const AttentionCase c(s);
+  const DecodeSplits splits = decode_splits_of(s.visible_end(s.seq_q - 1), blocks);
+  ASSERT_EQ(splits.count, blocks) << s.text();
+  ClusterDecoding<Tile, kBf16> decoding(c, splits);
+  decoding.run_clusters(1);
+  c.expect_close(decoding.o, decoding.lse);
+}
+
+TEST(DecodeCluster, SumsItsSplits) {
+  expect_clusters_close<DecodeTile<64>, true>({.seq_kv = 200}, 4);
+  expect_clusters_close<DecodeTile<64>, false>(
+      {.heads_q = 4, .heads_kv = 2, .seq_kv = 500, .bf16 = false}, 8);
+  expect_clusters_close<DecodeTile<128>, true>({.heads_q = 4, .seq_kv = 961, .dim = 128}, 16);
+  expect_clusters_close<DecodeTile<128>, false>({.batch = 2,
+                                                 .heads_q = 6,
+                                                 .heads_kv = 2,
+                                                 .seq_q = 13,
+                                                 .seq_kv = 250,
+                                                 .dim = 128,
+                                                 .causal = true,
+                                                 .bf16 = false},
+                                                4);
+}
+
+TEST(DecodeCluster, GivesRowsWithoutKeysNothing) {
+  expect_clusters_close<DecodeTile<64>, true>(
+      {.heads_q = 2, .seq_q = 9, .seq_kv = 250, .causal = true, .top_left = true}, 1);
+  expect_clusters_close<DecodeTile<64>, true>({.seq_q = 16, .seq_kv = 15, .causal = true}, 1);
+}
+
 TEST(DecodeBlock, WorksUnderManySchedules) {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
     expect_close({.heads_q = 2, .seq_q = 2, .seq_kv = 300, .causal = true}, 320, 100 * seed);
@@ -190,6 +287,23 @@ TEST(DecodeSplits, CoverTheKeysWithoutAnEmptyOne) {
     }
   }
   EXPECT_EQ(decode_splits(8, 0, 132).count, 1);
+}
+
+TEST(DecodeSplits, CandidatesDiffer) {
+  for (const std::int64_t units : {1, 8, 128, 1000}) {
+    for (const std::int64_t keys : {0, 1, 100, 2048, 8192, 131072}) {
+      const std::vector<DecodeSplits> all = decode_candidates(units, keys, 132, 16);
+      EXPECT_LE(all.size(), 8U);
+      EXPECT_EQ(all.front(), decode_splits(units, keys, 132));
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        EXPECT_EQ(std::count(all.begin(), all.end(), all[i]), 1);
+        EXPECT_GE(all[i].count * all[i].keys, keys);
+        EXPECT_TRUE(!all[i].clustered || keys > (all[i].count - 1) * all[i].keys);
+      }
+    }
+  }
+  EXPECT_EQ(decode_candidates(8, 2048, 132, 0).size(), 3U);   // 16, 32, 8 splits
+  EXPECT_EQ(decode_candidates(8, 2048, 132, 16).size(), 6U);  // and clusters of 4, 8, 16
 }
 
 TEST(DecodeSplits, FillTheDevice) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <numbers>
+#include <set>
+#include <utility>
 
 #include "tests/emulator/attention_case.h"
 #include "tests/emulator/block.h"
@@ -25,6 +27,7 @@ FlashProblem problem_of(const AttentionCase& c, std::vector<std::uint16_t>& o,
           .v = c.v.data(),
           .o = o.data(),
           .lse = lse.data(),
+          .heads = s.batch * s.heads_q,
           .heads_q = s.heads_q,
           .heads_kv = s.heads_kv,
           .seq_q = static_cast<int>(s.seq_q),
@@ -100,6 +103,39 @@ TEST(FlashBlock, FaultsAreSeen) {
   const AttentionCase c({.seq_kv = 300});
   EXPECT_THROW((run<FlashTile<64>, true, WithoutBarriers>(c, 1)), Fault);
   EXPECT_THROW((run<FlashTile<64>, true, WithoutWaiting>(c, 1)), Fault);
+}
+
+TEST(FlashPlace, EveryTileOfEveryHeadComesOnceTheLongOnesOfAGroupFirst) {
+  FlashProblem p{.heads = 14, .heads_q = 14, .heads_kv = 7, .seq_q = 300, .causal = true};
+  constexpr int kRows = 128;
+  constexpr int kTiles = 3;
+  for (const std::int64_t group : {1, 4, 14, 100}) {
+    p.group_heads = group;
+    std::set<std::pair<std::int64_t, int>> seen;
+    int before = kTiles;
+    for (std::int64_t block = 0; block < 14 * kTiles; ++block) {
+      const FlashPlace at = cuda::flash_place(p, block, kRows);
+      const std::int64_t head = at.row / p.seq_q;
+      EXPECT_EQ(at.kv_slice, head / 2);
+      EXPECT_EQ(head / group, block / (group * kTiles));
+      EXPECT_TRUE(seen.emplace(head, at.first_i / kRows).second);
+      if (block % (group * kTiles) == 0) before = kTiles;
+      EXPECT_LE(at.first_i / kRows, before);
+      before = at.first_i / kRows;
+    }
+    EXPECT_EQ(seen.size(), 14U * kTiles);
+  }
+}
+
+TEST(FlashPlace, GroupsKeepTheirKeysInL2) {
+  FlashProblem p{.heads = 64, .heads_q = 32, .heads_kv = 8, .seq_kv = 2048};
+  EXPECT_EQ(cuda::flash_group_heads(p, 128), 64);  // 16 KV heads of 1 MiB
+  p.seq_kv = 8192;
+  EXPECT_EQ(cuda::flash_group_heads(p, 128), 16);
+  p.seq_kv = 1 << 20;
+  EXPECT_EQ(cuda::flash_group_heads(p, 128), 4);
+  p.heads = p.heads_q = p.heads_kv = 0;
+  EXPECT_EQ(cuda::flash_group_heads(p, 128), 1);
 }
 
 }  // namespace

@@ -1,23 +1,27 @@
 // Shared memory and barriers of attention/cuda_flash_wgmma: what TMA writes is what wgmma finds,
-// and both orders of work end and see the right tiles under random schedules; with one fault each
+// and the order of work ends and sees the right tiles under random schedules; with one fault each
 // they do not.
 #include "kernels/attention/flash_layout.cuh"
 
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/emulator/barriers.h"
 
 namespace pareto::emulator {
 namespace {
 
-using cuda::FlashInSeries;
 using cuda::FlashOverlapped;
 using cuda::FlashStep;
 using cuda::FlashWgmmaTile;
+using cuda::FlashWork;
 using cuda::MatrixDescriptor;
 using cuda::PipelinePosition;
 
@@ -74,74 +78,95 @@ void expect_operands_found() {
       }
     }
   }
-  for (int consumer = 0; consumer < Tile::kConsumers; ++consumer) {
+  std::map<std::uint32_t, int> of_q;  // by address, which rows
+  for (int rows = 0; rows < Tile::kQBuffers * Tile::kConsumers; ++rows) {
+    const int buffer = rows / Tile::kConsumers;
+    const int consumer = rows % Tile::kConsumers;
     Written<Tile> written;
     for (int panel = 0; panel < Tile::kPanels; ++panel) {
-      write_box<Tile>(written, Tile::q_panel(consumer, panel), Tile::kConsumerRows, panel);
+      write_box<Tile>(written, Tile::q_panel(buffer, consumer, panel), Tile::kConsumerRows, panel);
     }
     EXPECT_LT(written.rbegin()->first, static_cast<std::uint32_t>(Tile::kStagesOffset));
+    for (const auto& [address, element] : written) EXPECT_TRUE(of_q.emplace(address, rows).second);
     for (int k16 = 0; k16 < Tile::kDim / 16; ++k16) {
-      expect_k_major<Tile>(written, Tile::q_operand(consumer, k16), Tile::kConsumerRows, k16);
+      expect_k_major<Tile>(written, Tile::q_operand(buffer, consumer, k16), Tile::kConsumerRows,
+                           k16);
     }
   }
   EXPECT_EQ(Tile::kBarrierOffset % 8, 0);
 }
 
 TEST(FlashLayout, ProductsFindWhatTmaWrote) {
-  expect_operands_found<FlashWgmmaTile<64, 3>>();
-  expect_operands_found<FlashWgmmaTile<128, 2>>();
-  expect_operands_found<FlashWgmmaTile<128, 3>>();
+  expect_operands_found<FlashWgmmaTile<64>>();
+  expect_operands_found<FlashWgmmaTile<128>>();
 }
 
 TEST(FlashLayout, FitsIntoAMultiprocessor) {
-  EXPECT_LE((FlashWgmmaTile<128, 3>::kSharedBytes), 227 * 1024);
-  EXPECT_LE(
-      (FlashWgmmaTile<128, 3>::kProducerRegisters + 3 * FlashWgmmaTile<128, 3>::kConsumerRegisters),
-      512);
-  EXPECT_LE(
-      (FlashWgmmaTile<128, 2>::kProducerRegisters + 2 * FlashWgmmaTile<128, 2>::kConsumerRegisters),
-      504);
+  EXPECT_LE((FlashWgmmaTile<128>::kSharedBytes), 227 * 1024);
+  EXPECT_LE((FlashWgmmaTile<128>::kProducerRegisters + 2 * FlashWgmmaTile<128>::kConsumerRegisters),
+            504);
 }
 
 TEST(FlashOrder, KAndVOfEveryTileComeOnce) {
   for (const std::int64_t tiles : {1, 2, 3, 7}) {
-    std::map<std::pair<bool, std::int64_t>, int> series;
-    std::map<std::pair<bool, std::int64_t>, int> overlapped;
+    std::map<std::pair<bool, std::int64_t>, int> count;
     for (std::int64_t index = 0; index < 2 * tiles; ++index) {
-      const FlashStep one = FlashInSeries::step(index, tiles);
-      const FlashStep other = FlashOverlapped::step(index, tiles);
-      ++series[{one.values, one.tile}];
-      ++overlapped[{other.values, other.tile}];
+      const FlashStep step = FlashOverlapped::step(index, tiles);
+      ++count[{step.values, step.tile}];
     }
-    EXPECT_EQ(series.size(), static_cast<std::size_t>(2 * tiles));
-    EXPECT_EQ(overlapped, series);
+    ASSERT_EQ(count.size(), static_cast<std::size_t>(2 * tiles));
+    EXPECT_EQ(count.begin()->first.second, 0);
+    EXPECT_EQ(count.rbegin()->first.second, tiles - 1);
+  }
+}
+
+TEST(FlashOrder, BlocksShareOutTheTiles) {
+  for (const std::int64_t tiles : {0, 1, 5, 6, 7, 24, 512}) {
+    for (const std::int64_t blocks : {1, 6, 132, 600}) {
+      std::set<std::int64_t> seen;
+      for (std::int64_t block = 0; block < blocks; ++block) {
+        const FlashWork work{tiles, blocks, block};
+        for (std::int64_t round = 0; round < work.rounds(); ++round) {
+          if (work.tile(round) >= tiles) continue;
+          EXPECT_TRUE(seen.insert(work.tile(round)).second);
+        }
+      }
+      EXPECT_EQ(seen.size(), static_cast<std::size_t>(tiles));
+    }
   }
 }
 
 constexpr int kStages = 4;
-constexpr int kConsumers = 3;
+constexpr int kQBuffers = 2;
+constexpr int kConsumers = 2;
 constexpr std::int64_t kBoxBytes = 4096;
 
 /// How a scheme differs from the right one.
 struct Faults {
   int empty_arrivals = kConsumers;
+  int q_arrivals = kConsumers;
   bool same_parity = false;     ///< the producer waits for its phase, not the opposite
+  bool same_q_parity = false;   ///< as it does for q
+  bool takes_q_early = false;   ///< consumers do not wait for q
   bool waits_for_less = false;  ///< finish<n> leaves one product more running
 };
 
-template <typename Order>
+/// A block whose tiles of q see so many tiles of keys each.
 class Scheme {
  public:
-  Scheme(int tiles, const Faults& faults, std::uint64_t seed)
-      : tiles_(tiles),
+  Scheme(std::vector<int> tiles, const Faults& faults, std::uint64_t seed)
+      : tiles_(std::move(tiles)),
         faults_(faults),
         fibers_(seed),
         events_(fibers_),
         full_(kStages, Mbarrier(1)),
         empty_(kStages, Mbarrier(faults.empty_arrivals)),
-        contents_(kStages, FlashStep{false, -1}),
+        q_full_(kQBuffers, Mbarrier(1)),
+        q_empty_(kQBuffers, Mbarrier(faults.q_arrivals)),
+        contents_(kStages, Content{-1, {}}),
+        q_contents_(kQBuffers, -1),
         running_(kConsumers),
-        seen_(kConsumers) {}
+        stored_(kConsumers) {}
 
   /// "", "deadlock" or "corrupt".
   std::string run() {
@@ -152,38 +177,79 @@ class Scheme {
     } catch (const Deadlock&) {
       return "deadlock";
     }
-    for (const auto& [keys, values] : seen_) corrupt_ |= keys != tiles_ || values != tiles_;
+    for (const std::size_t stored : stored_) corrupt_ |= stored != tiles_.size();
     return corrupt_ ? "corrupt" : "";
   }
 
  private:
+  /// A tile of q and what of its keys and values a stage holds.
+  struct Content {
+    std::int64_t tile;
+    FlashStep step;
+    bool operator==(const Content&) const = default;
+  };
   struct Product {
     int stage;
-    FlashStep step;
+    int q;  ///< buffer
+    Content reads;
   };
   struct ProducerRing {
     Scheme& s;
+    std::int64_t tile = -1;
+    int begin(std::int64_t next) { return s.tiles_[static_cast<std::size_t>(tile = next)]; }
+    void wait_q_empty(int buffer, std::uint32_t parity) {
+      s.wait(s.q_empty_[static_cast<std::size_t>(buffer)],
+             s.faults_.same_q_parity ? parity ^ 1U : parity);
+    }
+    void load_q(int buffer) {
+      s.load(s.q_full_[static_cast<std::size_t>(buffer)], [&s = s, buffer, tile = tile] {
+        s.q_contents_[static_cast<std::size_t>(buffer)] = tile;
+      });
+    }
     void wait_empty(int stage, std::uint32_t parity) {
       s.wait(s.empty_[static_cast<std::size_t>(stage)],
              s.faults_.same_parity ? parity ^ 1U : parity);
     }
-    void load(int stage, std::int64_t index) { s.load(stage, Order::step(index, s.tiles_)); }
+    void load(int stage, std::int64_t index) {
+      const Content content{tile,
+                            FlashOverlapped::step(index, s.tiles_[static_cast<std::size_t>(tile)])};
+      s.load(s.full_[static_cast<std::size_t>(stage)],
+             [&s = s, stage, content] { s.contents_[static_cast<std::size_t>(stage)] = content; });
+    }
   };
   struct ConsumerRing {
     Scheme& s;
     std::size_t consumer;
+    std::int64_t tile = -1;
+    int q = -1;
+    int keys = 0;  ///< products started
+    int values = 0;
     int weighed = 0;
     int packed = 0;
+    int begin(std::int64_t next) {
+      s.corrupt_ |= !s.running_[consumer].empty();
+      keys = values = weighed = packed = 0;
+      return s.tiles_[static_cast<std::size_t>(tile = next)];
+    }
+    void wait_q(int buffer, std::uint32_t parity) {
+      q = buffer;
+      if (!s.faults_.takes_q_early) s.wait(s.q_full_[static_cast<std::size_t>(buffer)], parity);
+    }
+    void release_q(int buffer) { s.q_empty_[static_cast<std::size_t>(buffer)].arrive(); }
+    void store() {
+      s.corrupt_ |= !s.running_[consumer].empty();
+      const int tiles = s.tiles_[static_cast<std::size_t>(tile)];
+      s.corrupt_ |= keys != tiles || values != tiles;
+      ++s.stored_[consumer];
+    }
     void wait_full(int stage, std::uint32_t parity) {
       s.wait(s.full_[static_cast<std::size_t>(stage)], parity);
     }
     void release(int stage) { s.empty_[static_cast<std::size_t>(stage)].arrive(); }
-    void multiply_keys(int stage) {
-      s.start(consumer, {stage, {false, s.seen_[consumer].first++}});
-    }
+    void multiply_keys(int stage) { s.start(consumer, {stage, q, {tile, {false, keys++}}}); }
     void multiply_values(int stage) {
-      s.start(consumer, {stage, {true, s.seen_[consumer].second++}});
-      s.corrupt_ |= packed != s.seen_[consumer].second;
+      s.start(consumer, {stage, q, {tile, {true, values++}}});
+      s.corrupt_ |= packed != values;
     }
     template <int kRunning>
     void finish() {
@@ -191,9 +257,11 @@ class Scheme {
       s.fibers_.wait_until([this, most] { return s.running_[consumer].size() <= most; });
     }
     // Touches the logits: their product must be over.
-    void weigh(int tile) {
-      s.corrupt_ |= tile != weighed++ || s.seen_[consumer].first != weighed;
-      for (const Product& product : s.running_[consumer]) s.corrupt_ |= !product.step.values;
+    void weigh(int keys_tile) {
+      s.corrupt_ |= keys_tile != weighed++ || keys != weighed;
+      for (const Product& product : s.running_[consumer]) {
+        s.corrupt_ |= !product.reads.step.values;
+      }
     }
     // Touches o and the weights: nothing may run.
     void pack() {
@@ -202,26 +270,25 @@ class Scheme {
     }
   };
 
+  // As block 0 of 1.
+  [[nodiscard]] FlashWork work() const { return {static_cast<std::int64_t>(tiles_.size()), 1, 0}; }
   void produce() {
-    PipelinePosition at;
     ProducerRing ring{*this};
-    cuda::produce(ring, at, 2 * std::int64_t{tiles_}, kStages);
+    cuda::load_flash_tiles(ring, work(), kStages, kQBuffers);
   }
   void consume(int consumer) {
-    PipelinePosition at;
     ConsumerRing ring{*this, static_cast<std::size_t>(consumer)};
-    Order::attend(ring, at, tiles_, kStages);
+    cuda::attend_flash_tiles<FlashOverlapped>(ring, work(), kStages, kQBuffers);
   }
   void wait(const Mbarrier& barrier, std::uint32_t parity) {
     fibers_.wait_until([&barrier, parity] { return barrier.is_over(parity); });
   }
-  // Two boxes; each overwrites the stage when it arrives.
-  void load(int stage, const FlashStep& step) {
-    Mbarrier& barrier = full_[static_cast<std::size_t>(stage)];
+  // Two boxes; each overwrites its memory when it arrives.
+  void load(Mbarrier& barrier, const std::function<void()>& write) {
     barrier.arrive_and_expect(2 * kBoxBytes);
     for (int box = 0; box < 2; ++box) {
-      events_.add([this, &barrier, stage, step] {
-        contents_[static_cast<std::size_t>(stage)] = step;
+      events_.add([&barrier, write] {
+        write();
         barrier.complete(kBoxBytes);
       });
     }
@@ -232,54 +299,57 @@ class Scheme {
     events_.add([this, consumer] {
       const Product over = running_[consumer].front();
       running_[consumer].pop_front();
-      corrupt_ |= contents_[static_cast<std::size_t>(over.stage)] != over.step;
+      corrupt_ |= contents_[static_cast<std::size_t>(over.stage)] != over.reads;
+      corrupt_ |= !over.reads.step.values &&
+                  q_contents_[static_cast<std::size_t>(over.q)] != over.reads.tile;
     });
   }
 
-  int tiles_;
+  std::vector<int> tiles_;
   Faults faults_;
   Fibers fibers_;
   Events events_;
   std::vector<Mbarrier> full_;
   std::vector<Mbarrier> empty_;
-  std::vector<FlashStep> contents_;
+  std::vector<Mbarrier> q_full_;
+  std::vector<Mbarrier> q_empty_;
+  std::vector<Content> contents_;
+  std::vector<std::int64_t> q_contents_;  ///< tile of q
   std::vector<std::deque<Product>> running_;
-  std::vector<std::pair<int, int>> seen_;  ///< tiles of K and of V, of each consumer
+  std::vector<std::size_t> stored_;  ///< tiles of q, of each consumer
   bool corrupt_ = false;
 };
 
 constexpr std::uint64_t kSchedules = 200;
 
 /// The outcomes of all schedules, each once.
-template <typename Order>
-std::map<std::string, int> outcomes(int tiles, const Faults& faults) {
+std::map<std::string, int> outcomes(const std::vector<int>& tiles, const Faults& faults) {
   std::map<std::string, int> all;
   for (std::uint64_t seed = 0; seed < kSchedules; ++seed) {
-    ++all[Scheme<Order>(tiles, faults, seed).run()];
+    ++all[Scheme(tiles, faults, seed).run()];
   }
   return all;
 }
 
-template <typename Order>
-void expect_right() {
-  for (const int tiles : {0, 1, 2, 3, 9}) {
-    EXPECT_EQ(outcomes<Order>(tiles, {})[""], static_cast<int>(kSchedules)) << tiles;
+TEST(FlashOrder, EndsWithTheRightTiles) {
+  for (const std::vector<int>& tiles :
+       {std::vector<int>{0}, {1}, {2}, {3}, {9}, {9, 5, 1}, {1, 1, 1, 1, 1}, {0, 0, 0, 2, 0, 3}}) {
+    EXPECT_EQ(outcomes(tiles, {})[""], static_cast<int>(kSchedules)) << tiles.size();
   }
 }
-template <typename Order>
-void expect_faults_seen() {
-  EXPECT_EQ(outcomes<Order>(9, {.empty_arrivals = kConsumers + 1})["deadlock"],
-            static_cast<int>(kSchedules));
-  EXPECT_EQ(outcomes<Order>(9, {.same_parity = true})["deadlock"], static_cast<int>(kSchedules));
-  EXPECT_LT(outcomes<Order>(9, {.empty_arrivals = kConsumers - 1})[""],
-            static_cast<int>(kSchedules) / 2);
-  EXPECT_GT(outcomes<Order>(9, {.waits_for_less = true})["corrupt"], 0);
-}
 
-TEST(FlashOrder, InSeriesEndsWithTheRightTiles) { expect_right<FlashInSeries>(); }
-TEST(FlashOrder, OverlappedEndsWithTheRightTiles) { expect_right<FlashOverlapped>(); }
-TEST(FlashOrder, FaultsInSeriesAreSeen) { expect_faults_seen<FlashInSeries>(); }
-TEST(FlashOrder, FaultsOverlappedAreSeen) { expect_faults_seen<FlashOverlapped>(); }
+TEST(FlashOrder, FaultsAreSeen) {
+  const std::vector<int> tiles{9, 1, 2, 1};
+  constexpr int kAll = static_cast<int>(kSchedules);
+  EXPECT_EQ(outcomes(tiles, {.empty_arrivals = kConsumers + 1})["deadlock"], kAll);
+  EXPECT_EQ(outcomes(tiles, {.q_arrivals = kConsumers + 1})["deadlock"], kAll);
+  EXPECT_EQ(outcomes(tiles, {.same_parity = true})["deadlock"], kAll);
+  EXPECT_EQ(outcomes(tiles, {.same_q_parity = true})["deadlock"], kAll);
+  EXPECT_LT(outcomes(tiles, {.empty_arrivals = kConsumers - 1})[""], kAll / 2);
+  EXPECT_LT(outcomes(tiles, {.q_arrivals = kConsumers - 1})[""], kAll);
+  EXPECT_GT(outcomes(tiles, {.takes_q_early = true})["corrupt"], 0);
+  EXPECT_GT(outcomes(tiles, {.waits_for_less = true})["corrupt"], 0);
+}
 
 }  // namespace
 }  // namespace pareto::emulator

@@ -51,14 +51,13 @@ __device__ inline bool mbarrier_try(std::uint32_t barrier, std::uint32_t parity)
       : "memory");
   return over != 0;
 }
-/// Until the phase of this parity is over. A phase that never ends is a fault of the kernel: after
-/// some seconds it ends as an error and not as a hang.
+/// Until the phase of this parity is over. One that never ends is a fault of the kernel: an illegal
+/// store after some seconds, not a hang. No __trap(): with one ptxas keeps every warpgroup within
+/// the registers of the launch, whatever setmaxnreg gives.
 __device__ inline void mbarrier_wait(std::uint32_t barrier, std::uint32_t parity) {
-  constexpr long long kPatienceCycles = 8LL << 30;
-  if (mbarrier_try(barrier, parity)) return;
-  const long long start = clock64();
-  while (!mbarrier_try(barrier, parity)) {
-    if (clock64() - start > kPatienceCycles) __trap();
+  constexpr int kPatience = 1 << 24;
+  for (int tries = 0; !mbarrier_try(barrier, parity); ++tries) {
+    if (tries == kPatience) asm volatile("st.global.u32 [%0], 0;\n" ::"l"(0LL) : "memory");
   }
 }
 
@@ -71,7 +70,17 @@ __device__ inline void tma_load(std::uint32_t to, const CUtensorMap& map, int x,
       "l"(&map), "r"(barrier), "r"(x), "r"(y)
       : "memory");
 }
-/// The same into every block of the cluster whose bit is set, at the same offsets there.
+/// The same of a 3-D tensor, z the slowest.
+__device__ inline void tma_load(std::uint32_t to, const CUtensorMap& map, int x, int y, int z,
+                                std::uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5}], [%2];\n" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
+/// A box of a 2-D tensor into every block of the cluster whose bit is set, at the same offsets
+/// there.
 __device__ inline void tma_load_multicast(std::uint32_t to, const CUtensorMap& map, int x, int y,
                                           std::uint32_t barrier, std::uint16_t blocks) {
   asm volatile(
@@ -92,6 +101,27 @@ __device__ inline void cluster_barrier() {
       "barrier.cluster.arrive.release;\n"
       "barrier.cluster.wait.acquire;\n" ::
           : "memory");
+}
+
+/// The same, but orders no memory: for the end, lest a block ends while another reads from it what
+/// it has used by then. No fence that would wait for what was written to device memory.
+__device__ inline void cluster_barrier_at_end() {
+  asm volatile(
+      "barrier.cluster.arrive.relaxed;\n"
+      "barrier.cluster.wait;\n" ::
+          : "memory");
+}
+/// Of shared memory of block `rank` of the cluster, at the offset that `address` has here.
+__device__ inline float load_cluster(std::uint32_t address, std::uint32_t rank) {
+  float value = 0;
+  asm volatile(
+      "{\n.reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %1, %2;\n"
+      "ld.shared::cluster.f32 %0, [remote];\n}\n"
+      : "=f"(value)
+      : "r"(address), "r"(rank)
+      : "memory");
+  return value;
 }
 
 template <int kRegisters>
