@@ -45,6 +45,7 @@ left_s() { echo $((minutes * 60 - (SECONDS - begin))); }
 # Stops here, to be continued, unless enough time is left for a step.
 need_s() {
   (($(left_s) >= $1)) && return
+  wait # for steps side by side, which end in time
   echo "gpu_accept: $minutes minutes are over: run it again to go on"
   exit 4
 }
@@ -84,15 +85,15 @@ check() {
 
 # Checks with all their edge shapes under the sanitizer, many times slower than alone: of one
 # activation without bias, since the others run the same loads.
-sanitize_s=120
 sanitize() {
   local out=$folder/sanitizer/${1/\//-}.$2 status=0
+  local limit_s=$(($(left_s) < 120 ? $(left_s) : 120))
   echo "$2 $1"
-  timeout --signal=KILL "$sanitize_s" taskset -c "$processor" \
+  timeout --signal=KILL "$limit_s" taskset -c "$processor" \
     "$sanitizer" --tool "$2" --target-processes all --error-exitcode 9 \
     --print-limit 10 "$program" check "^$1 .*(activation=none .*bias=none|seq_kv=)" >"$out.part" 2>&1 || status=$?
   case $status in
-    137) echo "not finished within $sanitize_s s" >>"$out.part" ;;
+    137) echo "not finished within $limit_s s" >>"$out.part" ;;
     9) echo "errors" >>"$out.part" ;;
     *) if grep -q "ERROR SUMMARY: 0 errors" "$out.part"; then echo "clean" >>"$out.part"
        else echo "not run: status $status" >>"$out.part"; fi ;;
@@ -123,24 +124,6 @@ if grep -lE '"status": "(fail|untrusted)"' "$folder"/checks/*-cuda_*.json >"$fol
   failed=1
 fi
 
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-for tool in memcheck racecheck; do
-  for variant in "${variants[@]}"; do
-    [[ $variant == */cuda_* ]] || continue
-    out=$folder/sanitizer/${variant/\//-}.$tool
-    [[ -s $out ]] && continue
-    if [[ -z $sanitizer ]]; then
-      echo "not run: compute-sanitizer is not on this machine" >"$out"
-      continue
-    fi
-    need_s $((sanitize_s + 10))
-    await_place
-    sanitize "$variant" "$tool" &
-  done
-done
-wait
-if grep -qx errors "$folder"/sanitizer/* 2>/dev/null; then failed=1; fi
-
 # "NVIDIA H200" names its results h200.h5.
 gpu=$(sed -n 's/.*"name": "\(.*\)".*/\1/p' <<<"$device" | tr '[:upper:]' '[:lower:]' |
   sed -E 's/^nvidia //; s/[^a-z0-9]+/_/g')
@@ -162,6 +145,24 @@ for experiment in "$root"/experiments/gpu_*.toml; do
   "$program" merge "$folder/$name" -o "$file" --keep newest
   touch "$folder/$name.done"
 done
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+for tool in memcheck racecheck; do
+  for variant in "${variants[@]}"; do
+    [[ $variant == */cuda_* ]] || continue
+    out=$folder/sanitizer/${variant/\//-}.$tool
+    [[ -s $out ]] && continue
+    if [[ -z $sanitizer ]]; then
+      echo "not run: compute-sanitizer is not on this machine" >"$out"
+      continue
+    fi
+    need_s 30
+    await_place
+    sanitize "$variant" "$tool" &
+  done
+done
+wait
+if grep -qx errors "$folder"/sanitizer/* 2>/dev/null; then failed=1; fi
 
 if command -v python3 >/dev/null; then
   python3 "$here/gpu_status.py" --program "$program" --accepted "$folder" --results "$results" \
