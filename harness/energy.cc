@@ -126,6 +126,7 @@ EnergyReading measure_energy(const OpenedCounter& opened, const std::function<vo
     return after;
   };
 
+  sleep(counter.settle_s());
   double begin_j = at_step();
   double begin_s = options.now();
   sleep(options.idle_s);

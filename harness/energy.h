@@ -23,6 +23,8 @@ class EnergyCounter {
   [[nodiscard]] virtual std::string source() const = 0;
   /// Shortest run that the counter resolves.
   [[nodiscard]] virtual double shortest_run_s() const = 0;
+  /// Rest before the idle power is read: until what ran before no longer shows.
+  [[nodiscard]] virtual double settle_s() const { return 0; }
 };
 
 /// A counter, or why there is none.

@@ -16,6 +16,7 @@
 #include "harness/clock.h"
 #include "harness/confinement.h"
 #include "harness/crash.h"
+#include "harness/device.h"
 #include "harness/errors.h"
 #include "harness/hash.h"
 #include "harness/machine.h"
@@ -292,6 +293,9 @@ Ceilings measure_ceilings_isolated(bool quick) {
 std::vector<CaseRecord> measure_isolated(const Group& group, const MeasureSettings& measure,
                                          const RunOptions& options, const Ceilings& ceilings,
                                          std::set<std::string>& battery_passed) {
+  // Asked here, since a group's process may start none: it wants to know when it probes a ceiling
+  // again.
+  static_cast<void>(device_info());
   std::vector<CaseRecord> records =
       GroupRun(group, measure, options, ceilings, battery_passed).run();
   for (CaseRecord& record : records) record.provenance = options.provenance;

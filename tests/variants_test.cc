@@ -75,6 +75,18 @@ TEST(Registry, ScalarVariantsDeclineNothing) {
   }
 }
 
+// A variant that refuses every problem of the checks would never be checked.
+TEST(Registry, EveryVariantTakesAProblemThatChecksIt) {
+  for (const Variant* variant : variants()) {
+    if (variant->limits.empty() && !variant->plugin.empty()) continue;  // not built here
+    bool taken = false;
+    for (const Problem& problem : check_matrix(*variant)) {
+      taken = taken || refusal(*variant, problem).empty();
+    }
+    EXPECT_TRUE(taken) << full_name(*variant);
+  }
+}
+
 TEST(Registry, NamesAreUniqueAndEverythingHasASummary) {
   std::set<std::string> names;
   for (const Variant* variant : variants()) {

@@ -187,7 +187,10 @@ std::string declines(const Problem& problem) {
   if (p.softcap != 0) return "softcap: the operator has none";
   if (p.scale < 0) return "scale: the kernels take none below 0";
   if (p.seq_kv == 0) return "no keys: the operator wants at least one";
-  if (p.mask != AttentionMask::kNone && p.seq_q != 1 && p.seq_q != p.seq_kv) {
+  if (p.mask == AttentionMask::kCausalTopLeft && p.seq_q != p.seq_kv) {
+    return "causal_top_left: only with as many keys as queries";
+  }
+  if (p.mask == AttentionMask::kCausal && p.seq_q != 1 && p.seq_q != p.seq_kv) {
     return "causal: the operator aligns the first query to the first key";
   }
   return "";

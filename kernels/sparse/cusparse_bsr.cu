@@ -22,6 +22,8 @@ const Registration registration{{
     .summary = "cuSPARSE SpMM on square blocks",
     .needs_cuda = 80,
     .limits = {{.key = "format", .values = {"bsr16", "bsr32", "bsr64", "bsr128"}},
+               {.key = "N", .multiple_of = 16},  // and of the block: declines
+               {.key = "K", .multiple_of = 16},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
     .declines = refuses_blocks,

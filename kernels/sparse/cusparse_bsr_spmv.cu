@@ -23,6 +23,8 @@ const Registration registration{{
     .needs_cuda = 80,
     .limits = {{.key = "format", .values = {"bsr16", "bsr32", "bsr64", "bsr128"}},
                {.key = "M", .max = 1},
+               {.key = "N", .multiple_of = 16},  // and of the block: declines
+               {.key = "K", .multiple_of = 16},
                {.key = "bias", .values = {"none"}},
                {.key = "activation", .values = {"none"}}},
     .declines = refuses_blocks,

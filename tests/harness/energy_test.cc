@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 
 #include "harness/errors.h"
 
@@ -74,6 +76,29 @@ TEST_F(PowercapTest, SubtractsIdlePower) {
   EXPECT_NEAR(reading.idle_watts, kIdleW, 1e-3);
   EXPECT_NEAR(reading.gross_joules_per_call, 120 * 0.01 / 5, 1e-6);
   EXPECT_NEAR(reading.joules_per_call, 100 * 0.01 / 5, 1e-5);
+}
+
+// A sensor that remembers: 200 W for two seconds after work, then 20 W.
+class SlowSensor : public EnergyCounter {
+ public:
+  explicit SlowSensor(const double& now_s) : now_s_(now_s) {}
+  double joules() override { return 200 * std::min(now_s_, 2.0) + 20 * std::max(now_s_ - 2, 0.0); }
+  [[nodiscard]] std::string source() const override { return "slow"; }
+  [[nodiscard]] double shortest_run_s() const override { return 1; }
+  [[nodiscard]] double settle_s() const override { return 3; }
+
+ private:
+  const double& now_s_;
+};
+
+TEST_F(PowercapTest, RestsBeforeItReadsTheIdlePower) {
+  OpenedCounter opened;
+  opened.counter = std::make_unique<SlowSensor>(now_s_);
+  EnergyOptions slow = options();
+  slow.sleep_s = [this](double seconds) { now_s_ += seconds; };
+  const EnergyReading reading = measure_energy(
+      opened, [this] { now_s_ += 0.1; }, 1, slow);
+  EXPECT_NEAR(reading.idle_watts, 20, 1e-6);
 }
 
 TEST_F(PowercapTest, SurvivesTheWrap) {
