@@ -5,7 +5,7 @@
 // Bottleneck: five dependent shuffles and an exponential per key, and every query reads all of K
 // and V. The first step of the ladder.
 // Layout: device pointers, operands as given; no workspace.
-// Not measured yet: no GPU was at hand. The loop (warp_attention.cuh) runs in the host emulator.
+// The loop (warp_attention.cuh) runs in the host emulator.
 #include <memory>
 
 #include "harness/variant.h"

@@ -1,7 +1,6 @@
 // Baseline: attention by a graph of cuDNN 9, as its heuristics plan it.
 //
 // Layout: device pointers, operands as given; the library's workspace.
-// Not measured yet: no GPU was at hand.
 #include <memory>
 
 #include "harness/cuda_library.h"

@@ -1,7 +1,6 @@
 // Baseline: bf16 products by cuBLASLt.
 // Layout: device pointers, operands as given; the fastest of the algorithms that the library
 // proposes, chosen in `prepare`.
-// Not measured yet: no GPU was at hand.
 #include "kernels/qgemm/cublaslt_product.cuh"
 
 namespace pareto {

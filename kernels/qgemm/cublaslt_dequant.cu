@@ -3,7 +3,6 @@
 //
 // Bottleneck: W is written and read again at 16 bits, eight times its stored bytes.
 // Layout: device pointers, operands as given; workspace: W in the type of x [N,K].
-// Not measured yet: no GPU was at hand.
 #include "kernels/qgemm/cublaslt_product.cuh"
 
 namespace pareto {

@@ -1,7 +1,6 @@
 // Baseline: fp16 products by cuBLASLt, accumulated in fp32.
 // Layout: device pointers, operands as given; the fastest of the algorithms that the library
 // proposes, chosen in `prepare`.
-// Not measured yet: no GPU was at hand.
 #include "kernels/qgemm/cublaslt_product.cuh"
 
 namespace pareto {

@@ -4,7 +4,6 @@
 // x is quantized by a kernel of ours inside `run`; bias and activation are a pass of ours.
 // Layout: device pointers, codes as given; the scales of w in rows of whole 4, fp32
 // [⌈N/128⌉,⌈K/128⌉ rounded up]; workspace E4M3 [M,K], fp32 [⌈K/128⌉,M], fp32 [M,N].
-// Not measured yet: no GPU was at hand.
 #include "kernels/qgemm/cublaslt_fp8_product.cuh"
 
 namespace pareto {

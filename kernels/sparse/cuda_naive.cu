@@ -3,7 +3,7 @@
 // Bottleneck: rows of W of different lengths in one warp, and scattered reads of x; neither values
 // nor indices are shared between the rows of x. The first step of the ladder.
 // Layout: device pointers, operands as given.
-// Not measured yet: no GPU was at hand. The loop (csr_element.cuh) runs in the host emulator.
+// The loop (csr_element.cuh) runs in the host emulator.
 #include <memory>
 
 #include "harness/variant.h"

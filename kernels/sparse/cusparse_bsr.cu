@@ -2,7 +2,6 @@
 //
 // The library wants offsets of the type of the columns: they are narrowed to 32 bits in `prepare`.
 // Layout: device pointers, blocks and columns as given; offsets s32 [R+1], the library's workspace.
-// Not measured yet: no GPU was at hand.
 #include "kernels/sparse/cusparse_rows.cuh"
 
 namespace pareto {

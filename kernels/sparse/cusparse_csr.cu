@@ -1,7 +1,6 @@
 // Baseline: CSR by cuSPARSE's SpMM, the fastest of its algorithms for column-major operands.
 //
 // Layout: device pointers, values and columns as given; offsets s32 [N+1], the library's workspace.
-// Not measured yet: no GPU was at hand.
 #include "kernels/sparse/cusparse_rows.cuh"
 
 namespace pareto {

@@ -1,7 +1,6 @@
 // Baseline: CSR times one row of x by cuSPARSE's SpMV, the fastest of its algorithms for CSR.
 //
 // Layout: device pointers, values and columns as given; offsets s32 [N+1], the library's workspace.
-// Not measured yet: no GPU was at hand.
 #include "kernels/sparse/cusparse_rows.cuh"
 
 namespace pareto {
