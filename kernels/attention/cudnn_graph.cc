@@ -67,7 +67,8 @@ std::shared_ptr<fe::graph::Graph> graph_of(const AttentionProblem& p, int capabi
                      .set_name("attention")
                      .set_generate_stats(true)
                      .set_attn_scale(static_cast<float>(p.scale));
-  // A single query at the end sees all keys; cuDNN is four times as fast when it is not told to mask.
+  // A single query at the end sees all keys; cuDNN is four times as fast when it is not told to
+  // mask.
   const bool sees_all = p.mask == AttentionMask::kCausal && p.seq_q == 1;
   if (p.mask != AttentionMask::kNone && !sees_all) {
     options

@@ -215,7 +215,8 @@ TEST(QgemmVariants, NarrowPanelsAgree) {
   }
 }
 
-// Rows of x of whole 4 KiB meet in one set of L1: threads copy some strips at a time, here two lots.
+// Rows of x of whole 4 KiB meet in one set of L1: threads copy some strips at a time, here two
+// lots.
 TEST(QgemmVariants, RowsThatCollideAgree) {
   for (const char* scheme : {"fp32", "bf16"}) {
     const Problem problem = problem_of(scheme, {530, 40, 2048}, 0);
