@@ -141,7 +141,7 @@ class Cluster {
     for (int to = 0; to < kBlocks; ++to) {
       events_.add([this, from, to, s, step] {
         if (ended(of(to))) reached_after_end_ = true;
-        of(to).contents[static_cast<std::size_t>(1 + from)][s] = step;
+        of(to).contents[static_cast<std::size_t>(from) + 1][s] = step;
         of(to).full[s].complete(kSharedBytes);
       });
     }
