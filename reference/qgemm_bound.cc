@@ -140,6 +140,7 @@ class Bounder {
   // codes of w have few magnitudes, equal ones are rounded alike (positive data: mean squared ratio
   // 8.8 for 4 bits in groups of 128 without this).
   double equal_weights() const {
+    if (a_.u_operand < kUFp16) return 0;
     const bool nibbles = p_.w_kind == WKind::kInt4 || p_.w_kind == WKind::kInt4Asym ||
                          p_.w_kind == WKind::kQ4Block || p_.w_kind == WKind::kQ4kBlock ||
                          p_.w_kind == WKind::kNf4;

@@ -98,7 +98,8 @@ sanitize() {
     *) if grep -q "ERROR SUMMARY: 0 errors" "$out.part"; then echo "clean" >>"$out.part"
        else echo "not run: status $status" >>"$out.part"; fi ;;
   esac
-  mv "$out.part" "$out"
+  # What the end of the piece cut short is done again.
+  if ((status != 137 || limit_s == 120)); then mv "$out.part" "$out"; fi
 }
 
 # Processors that this script may use, one by one.

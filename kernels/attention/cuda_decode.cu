@@ -21,6 +21,7 @@
 
 #include "harness/device_buffer.h"
 #include "harness/variant.h"
+#include "kernels/attention/cuda_dense.h"
 #include "kernels/attention/cuda_trial.cuh"
 #include "kernels/attention/decode_block.cuh"
 #include "kernels/attention/decode_cluster.cuh"
@@ -270,54 +271,26 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 }
 
 std::string declines(const Problem& problem) {
-  const AttentionProblem p = AttentionProblem::from(problem);
-  if (p.softcap != 0) return "softcap: none here";
-  if (p.head_dim != p.head_dim_v) return "head_dim_v: that of q and k alone";
-  return "";
+  return cuda_tile_declines(AttentionProblem::from(problem));
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off; P is
-// rounded to the type of V, the row sum adds it before. A warp takes 16 keys at a time.
+// A warp takes 16 keys at a time.
 Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.kv_block = cuda::kMmaKeys;
-  const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
-  a.u_p = bf16 ? kUBf16 : kUFp16;
-  a.p_underflow = bf16 ? 0x1p-126 : 0x1p-25;  // smaller weights become 0
-  a.leaks_nonfinite = true;
-  return a;
+  return tensor_core_attention(problem, cuda::kMmaKeys, kFlushedWeight);
 }
 
-Variant variant() {
-  return {.op = "attention",
-          .name = "cuda_decode",
-          .summary = "CUDA, up to 16 queries, tensor cores, split keys, one launch",
-          .needs_cuda = 80,
-          .limits = {{.key = "layout", .values = {"dense"}},
-                     {.key = "dtype", .values = {"bf16", "fp16"}},
-                     {.key = "kv_dtype", .values = {"same"}},
-                     {.key = "out_dtype", .values = {"same"}},
-                     {.key = "seq_q", .max = kAttentionDecodeRows},
-                     {.key = "head_dim", .min = 64, .max = 128, .multiple_of = 64},
-                     {.key = "head_dim_v", .min = 64, .max = 128, .multiple_of = 64},
-                     {.key = "window_left", .max = -1},
-                     {.key = "window_right", .max = -1},
-                     {.key = "v", .values = {"given"}},
-                     {.key = "bias", .values = {"none"}},
-                     {.key = "allowed", .values = {"none"}},
-                     {.key = "alibi", .values = {"none"}},
-                     {.key = "sinks", .values = {"none"}}},
-          .declines = declines,
-          .arithmetic = arithmetic,
-          .prepare = prepare,
-          .keeps_operands = true,
-          .unit = "cuda_tensor_bf16"};
-}
-
-const Registration registration{variant()};
+const Registration registration{{
+    .op = "attention",
+    .name = "cuda_decode",
+    .summary = "CUDA, up to 16 queries, tensor cores, split keys, one launch",
+    .needs_cuda = 80,
+    .limits = cuda_tile_limits({{.key = "seq_q", .max = kAttentionDecodeRows}}),
+    .declines = declines,
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .unit = "cuda_tensor_bf16",
+}};
 constexpr KernelLaunch kLaunch{.threads = DecodeTile<128>::kThreads,
                                .dynamic_shared_bytes = DecodeTile<128>::kSharedBytes};
 const LaunchesKernel launch_decode("attention/cuda_decode", "decode", kLaunch);

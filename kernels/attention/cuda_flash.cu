@@ -10,6 +10,7 @@
 #include <numbers>
 
 #include "harness/variant.h"
+#include "kernels/attention/cuda_dense.h"
 #include "kernels/attention/flash_block.cuh"
 #include "kernels/cuda_lane.cuh"
 #include "kernels/cuda_launch.cuh"
@@ -82,26 +83,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 }
 
 std::string declines(const Problem& problem) {
-  const AttentionProblem p = AttentionProblem::from(problem);
-  if (p.softcap != 0) return "softcap: none here";
-  if (p.head_dim != p.head_dim_v) return "head_dim_v: that of q and k alone";
-  return "";
+  return cuda_tile_declines(AttentionProblem::from(problem));
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off; P is
-// rounded to the type of V, the row sum adds it before.
 Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.kv_block =
-      AttentionProblem::from(problem).head_dim == 64 ? FlashTile<64>::kKeys : FlashTile<128>::kKeys;
-  const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
-  a.u_p = bf16 ? kUBf16 : kUFp16;
-  a.p_underflow = bf16 ? 0x1p-126 : 0x1p-25;  // smaller weights become 0
-  a.leaks_nonfinite = true;
-  return a;
+  const bool narrow = AttentionProblem::from(problem).head_dim == 64;
+  return tensor_core_attention(problem, narrow ? FlashTile<64>::kKeys : FlashTile<128>::kKeys,
+                               kFlushedWeight);
 }
 
 const Registration registration{{
@@ -109,21 +97,8 @@ const Registration registration{{
     .name = "cuda_flash",
     .summary = "CUDA, fused on mma.sync, 128 rows x 32 or 64 keys, cp.async in 3 stages",
     .needs_cuda = 80,
-    .limits = {{.key = "layout", .values = {"dense"}},
-               {.key = "dtype", .values = {"bf16", "fp16"}},
-               {.key = "kv_dtype", .values = {"same"}},
-               {.key = "out_dtype", .values = {"same"}},
-               {.key = "seq_q", .max = 1 << 30},
-               {.key = "seq_kv", .max = 1 << 30},
-               {.key = "head_dim", .min = 64, .max = 128, .multiple_of = 64},
-               {.key = "head_dim_v", .min = 64, .max = 128, .multiple_of = 64},
-               {.key = "window_left", .max = -1},
-               {.key = "window_right", .max = -1},
-               {.key = "v", .values = {"given"}},
-               {.key = "bias", .values = {"none"}},
-               {.key = "allowed", .values = {"none"}},
-               {.key = "alibi", .values = {"none"}},
-               {.key = "sinks", .values = {"none"}}},
+    .limits =
+        cuda_tile_limits({{.key = "seq_q", .max = 1 << 30}, {.key = "seq_kv", .max = 1 << 30}}),
     .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,

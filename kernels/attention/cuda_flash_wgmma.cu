@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "harness/variant.h"
+#include "kernels/attention/cuda_dense.h"
 #include "kernels/attention/cuda_trial.cuh"
 #include "kernels/attention/flash_warpgroups.cuh"
 #include "kernels/cuda_launch.cuh"
@@ -163,55 +164,28 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 
 std::string declines(const Problem& problem) {
   const AttentionProblem p = AttentionProblem::from(problem);
-  if (p.softcap != 0) return "softcap: none here";
-  if (p.head_dim != p.head_dim_v) return "head_dim_v: that of q and k alone";
   if (p.seq_kv == 0) return "no keys: a TMA box needs at least one";
   if (static_cast<float>(p.scale) <= 0) return "scale: above 0 here";
-  return "";
+  return cuda_tile_declines(p);
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off; P is
-// rounded to the type of V, the row sum adds it before.
 Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.kv_block = FlashWgmmaTile<128>::kKeys;
-  const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
-  a.u_p = bf16 ? kUBf16 : kUFp16;
-  a.p_underflow = bf16 ? 0x1p-126 : 0x1p-25;  // smaller weights become 0
-  a.leaks_nonfinite = true;
-  return a;
+  return tensor_core_attention(problem, FlashWgmmaTile<128>::kKeys, kFlushedWeight);
 }
 
-Variant variant() {
-  return {.op = "attention",
-          .name = "cuda_flash_wgmma",
-          .summary = "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA",
-          .needs_cuda = 90,
-          .limits = {{.key = "layout", .values = {"dense"}},
-                     {.key = "dtype", .values = {"bf16", "fp16"}},
-                     {.key = "kv_dtype", .values = {"same"}},
-                     {.key = "out_dtype", .values = {"same"}},
-                     {.key = "seq_q", .max = 1 << 30},
-                     {.key = "seq_kv", .max = 1 << 30},
-                     {.key = "head_dim", .min = 64, .max = 128, .multiple_of = 64},
-                     {.key = "head_dim_v", .min = 64, .max = 128, .multiple_of = 64},
-                     {.key = "window_left", .max = -1},
-                     {.key = "window_right", .max = -1},
-                     {.key = "v", .values = {"given"}},
-                     {.key = "bias", .values = {"none"}},
-                     {.key = "allowed", .values = {"none"}},
-                     {.key = "alibi", .values = {"none"}},
-                     {.key = "sinks", .values = {"none"}}},
-          .declines = declines,
-          .arithmetic = arithmetic,
-          .prepare = prepare,
-          .keeps_operands = true,
-          .unit = "cuda_tensor_bf16"};
-}
-const Registration registration{variant()};
+const Registration registration{{
+    .op = "attention",
+    .name = "cuda_flash_wgmma",
+    .summary = "CUDA, fused on wgmma, 2 x 64 rows x 128 keys, PV beside softmax, TMA",
+    .needs_cuda = 90,
+    .limits =
+        cuda_tile_limits({{.key = "seq_q", .max = 1 << 30}, {.key = "seq_kv", .max = 1 << 30}}),
+    .declines = declines,
+    .arithmetic = arithmetic,
+    .prepare = prepare,
+    .keeps_operands = true,
+    .unit = "cuda_tensor_bf16",
+}};
 const LaunchesKernel launch_attend("attention/cuda_flash_wgmma", "attend_warpgroups",
                                    {.threads = FlashWgmmaTile<128>::kThreads,
                                     .dynamic_shared_bytes = FlashWgmmaTile<128>::kSharedBytes});

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "harness/variant.h"
+#include "kernels/attention/cuda_dense.h"
 #include "kernels/attention/warp_attention.cuh"
 #include "kernels/cuda_lane.cuh"
 #include "kernels/cuda_launch.cuh"
@@ -83,19 +84,9 @@ const Registration registration{{
     .name = "cuda_naive",
     .summary = "CUDA, one warp per query, online softmax key by key",
     .needs_cuda = 80,
-    .limits = {{.key = "layout", .values = {"dense"}},
-               {.key = "dtype", .values = {"fp32", "bf16"}},
-               {.key = "kv_dtype", .values = {"same"}},
-               {.key = "out_dtype", .values = {"same"}},
-               {.key = "head_dim", .max = cuda::kWarpAttentionDim},
-               {.key = "head_dim_v", .max = cuda::kWarpAttentionDim},
-               {.key = "window_left", .max = -1},
-               {.key = "window_right", .max = -1},
-               {.key = "v", .values = {"given"}},
-               {.key = "bias", .values = {"none"}},
-               {.key = "allowed", .values = {"none"}},
-               {.key = "alibi", .values = {"none"}},
-               {.key = "sinks", .values = {"none"}}},
+    .limits = cuda_dense_limits({{.key = "dtype", .values = {"fp32", "bf16"}},
+                                 {.key = "head_dim", .max = cuda::kWarpAttentionDim},
+                                 {.key = "head_dim_v", .max = cuda::kWarpAttentionDim}}),
     .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,

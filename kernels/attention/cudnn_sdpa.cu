@@ -6,6 +6,7 @@
 #include "harness/cuda_library.h"
 #include "harness/errors.h"
 #include "harness/variant.h"
+#include "kernels/attention/cuda_dense.h"
 #include "kernels/attention/cudnn_graph.h"
 #include "reference/attention.h"
 
@@ -54,18 +55,9 @@ std::string declines(const Problem& problem) {
   return "";
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off; P is
-// rounded to the type of V. The library does not say how many keys it takes in one block.
+// The library does not say how many keys it takes in one block.
 Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.kv_block = 64;
-  const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
-  a.u_p = bf16 ? kUBf16 : kUFp16;
-  a.p_underflow = bf16 ? 0 : 0x1p-25;  // half of fp16's smallest subnormal number
-  a.leaks_nonfinite = true;
+  Arithmetic a = tensor_core_attention(problem, 64, 0);
   a.deterministic = false;  // few queries: the keys are split, and the parts added in any order
   return a;
 }
@@ -75,19 +67,9 @@ const Registration registration{{
     .name = "cudnn_sdpa",
     .summary = "cuDNN 9, fused attention as a graph",
     .needs_cuda = 80,
-    .limits = {{.key = "layout", .values = {"dense"}},
-               {.key = "dtype", .values = {"bf16", "fp16"}},
-               {.key = "kv_dtype", .values = {"same"}},
-               {.key = "out_dtype", .values = {"same"}},
-               {.key = "head_dim", .min = 8, .max = 256, .multiple_of = 8},
-               {.key = "head_dim_v", .min = 8, .max = 256, .multiple_of = 8},
-               {.key = "window_left", .max = -1},
-               {.key = "window_right", .max = -1},
-               {.key = "v", .values = {"given"}},
-               {.key = "bias", .values = {"none"}},
-               {.key = "allowed", .values = {"none"}},
-               {.key = "alibi", .values = {"none"}},
-               {.key = "sinks", .values = {"none"}}},
+    .limits = cuda_dense_limits({{.key = "dtype", .values = {"bf16", "fp16"}},
+                                 {.key = "head_dim", .min = 8, .max = 256, .multiple_of = 8},
+                                 {.key = "head_dim_v", .min = 8, .max = 256, .multiple_of = 8}}),
     .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,

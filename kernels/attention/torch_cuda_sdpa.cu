@@ -13,6 +13,7 @@
 #include "harness/device.h"
 #include "harness/errors.h"
 #include "harness/variant.h"
+#include "kernels/attention/cuda_dense.h"
 #include "reference/attention.h"
 
 namespace pareto {
@@ -196,37 +197,15 @@ std::string declines(const Problem& problem) {
   return "";
 }
 
-// As FlashAttention-2: logits and sums in fp32 by tensor cores, P rounded to the type of V.
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.kv_block = 64;
-  const bool bf16 = AttentionProblem::from(problem).q_dtype == DType::kBf16;
-  a.u_p = bf16 ? kUBf16 : kUFp16;
-  a.p_underflow = bf16 ? 0 : 0x1p-25;  // half of fp16's smallest subnormal number
-  a.leaks_nonfinite = true;
-  return a;
-}
+Arithmetic arithmetic(const Problem& problem) { return tensor_core_attention(problem, 64, 0); }
 
 const Registration registration{{
     .op = "attention",
     .name = "torch_cuda_sdpa",
     .summary = "PyTorch SDPA on the GPU, its FlashAttention-2 kernels",
     .needs_cuda = 80,
-    .limits = {{.key = "layout", .values = {"dense"}},
-               {.key = "dtype", .values = {"bf16", "fp16"}},
-               {.key = "kv_dtype", .values = {"same"}},
-               {.key = "out_dtype", .values = {"same"}},
-               {.key = "head_dim", .min = 8, .max = 256, .multiple_of = 8},
-               {.key = "window_left", .max = -1},
-               {.key = "window_right", .max = -1},
-               {.key = "v", .values = {"given"}},
-               {.key = "bias", .values = {"none"}},
-               {.key = "allowed", .values = {"none"}},
-               {.key = "alibi", .values = {"none"}},
-               {.key = "sinks", .values = {"none"}}},
+    .limits = cuda_dense_limits({{.key = "dtype", .values = {"bf16", "fp16"}},
+                                 {.key = "head_dim", .min = 8, .max = 256, .multiple_of = 8}}),
     .declines = declines,
     .arithmetic = arithmetic,
     .prepare = prepare,

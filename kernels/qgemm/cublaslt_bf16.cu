@@ -2,6 +2,7 @@
 // Layout: device pointers, operands as given; the fastest of the algorithms that the library
 // proposes, chosen in `prepare`.
 #include "kernels/qgemm/cublaslt_product.cuh"
+#include "kernels/qgemm/tensor_core_arithmetic.h"
 
 namespace pareto {
 namespace {
@@ -17,7 +18,7 @@ const Registration registration{{
     .summary = "cuBLASLt, bf16 operands, fp32 accumulation",
     .needs_cuda = 80,
     .limits = {{.key = "scheme", .values = {"bf16"}}, {.key = "operands", .values = {"float"}}},
-    .arithmetic = lt_tensor_arithmetic,
+    .arithmetic = tensor_core_arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .baseline = true,

@@ -4,6 +4,7 @@
 // Bottleneck: W is written and read again at 16 bits, eight times its stored bytes.
 // Layout: device pointers, operands as given; workspace: W in the type of x [N,K].
 #include "kernels/qgemm/cublaslt_product.cuh"
+#include "kernels/qgemm/tensor_core_arithmetic.h"
 
 namespace pareto {
 namespace {
@@ -55,7 +56,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 
 // Expanded weights are rounded to the type of x.
 Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a = lt_tensor_arithmetic(problem);
+  Arithmetic a = tensor_core_arithmetic(problem);
   a.u_operand = QgemmProblem::from(problem).x_dtype == DType::kBf16 ? kUBf16 : kUFp16;
   return a;
 }

@@ -125,14 +125,4 @@ class LtCodes : public Prepared {
   DeviceBuffer<typename Codes::Sum> sums_;
 };
 
-/// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off.
-inline Arithmetic lt_tensor_arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
-  return a;
-}
-
 }  // namespace pareto

@@ -14,6 +14,7 @@
 #include "kernels/cuda_launch.cuh"
 #include "kernels/cuda_values.cuh"
 #include "kernels/qgemm/mma_tile.cuh"
+#include "kernels/qgemm/tensor_core_arithmetic.h"
 #include "reference/qgemm.h"
 
 namespace pareto {
@@ -61,16 +62,6 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<CudaMma>(problem);
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off.
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
-  return a;
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "cuda_mma",
@@ -79,7 +70,7 @@ const Registration registration{{
     .limits = {{.key = "scheme", .values = {"bf16"}},
                {.key = "operands", .values = {"float"}},
                {.key = "M", .max = 65535 * MmaTile::kM}},
-    .arithmetic = arithmetic,
+    .arithmetic = tensor_core_arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .unit = "cuda_tensor_bf16",

@@ -25,6 +25,7 @@
 #include "harness/variant.h"
 #include "kernels/cuda_tuning.h"
 #include "kernels/qgemm/stream_launch.cuh"
+#include "kernels/qgemm/tensor_core_arithmetic.h"
 #include "kernels/qgemm/w4_pack.cuh"
 #include "kernels/qgemm/w4_products.cuh"
 #include "reference/qgemm.h"
@@ -211,16 +212,6 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<CudaW4a16>(QgemmProblem::from(problem), in);
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off.
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
-  return a;
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "cuda_w4a16",
@@ -231,7 +222,7 @@ const Registration registration{{
                {.key = "M", .max = 1 << 30},
                {.key = "N", .max = 1 << 30},
                {.key = "K", .max = 1 << 30}},
-    .arithmetic = arithmetic,
+    .arithmetic = tensor_core_arithmetic,
     .prepare = prepare,
     .unit = "cuda_tensor_bf16",
 }};

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "harness/variant.h"
+#include "kernels/qgemm/tensor_core_arithmetic.h"
 #include "kernels/qgemm/wgmma_launch.cuh"
 #include "reference/qgemm.h"
 
@@ -55,16 +56,6 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<CudaWgmma>(QgemmProblem::from(problem), in);
 }
 
-// Tensor cores sum the 16 products of one step and the accumulator at once, and cut off.
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.u_acc = 0x1p-23;
-  a.acc_truncates = true;
-  a.acc_block = 16;
-  a.epilogue_roundings = QgemmProblem::from(problem).has_bias ? 1 : 0;
-  return a;
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "cuda_wgmma",
@@ -75,7 +66,7 @@ const Registration registration{{
                {.key = "M", .max = 1 << 30},
                {.key = "N", .max = 1 << 30},
                {.key = "K", .max = 1 << 30, .multiple_of = 8}},
-    .arithmetic = arithmetic,
+    .arithmetic = tensor_core_arithmetic,
     .prepare = prepare,
     .keeps_operands = true,
     .unit = "cuda_tensor_bf16",

@@ -178,8 +178,8 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<Cuda2to4>(problem, p, packed_words(p, in, pool));
 }
 
-// As tensor cores sum (see qgemm/cuda_mma): 16 products in a step of 32 columns. With few tokens
-// the warps' shares of the columns stand side by side.
+// As tensor cores sum (see qgemm/tensor_core_arithmetic.h): 16 products in a step of 32 columns.
+// With few tokens the warps' shares of the columns stand side by side.
 Arithmetic arithmetic(const Problem& problem) {
   const SparseProblem p = SparseProblem::from(problem);
   const std::int64_t units = ceil_div(p.K, TwoToFourUnit::kColumns);

@@ -165,8 +165,8 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<CudaBitmap>(problem, p, packed_units(p, in, pool));
 }
 
-// As tensor cores sum (see qgemm/cuda_mma); the warps' shares of the columns side by side: of the
-// way with the longest shares.
+// As tensor cores sum (see qgemm/tensor_core_arithmetic.h); the warps' shares of the columns side
+// by side: of the way with the longest shares.
 Arithmetic arithmetic(const Problem& problem) {
   const SparseProblem p = SparseProblem::from(problem);
   const std::int64_t units = ceil_div(p.K, BitmapUnit::kColumns);
