@@ -102,7 +102,7 @@ def row(variant: dict, accepted: dict, cases: list[dict]) -> str:
     else:
         verdict = ", ".join(f"{count} {status}" for status, count in found["counts"].items())
         if found["reason"]:
-            verdict = f"not checked, every problem was refused, the first because: {found['reason']}"
+            verdict = f"not checked, every problem was refused, the first for: {found['reason']}"
         if found["first_failure"]:
             verdict += f": {found['first_failure'].splitlines()[0][:200]}"
         sanitized = ", ".join(x for x in (found["memcheck"], found["racecheck"]) if x) or "-"
