@@ -152,7 +152,9 @@ void TileGemm::choose_blocks() {
     most_strips = std::max(l2_bytes() / 2 / std::max<std::int64_t>(strip_bytes, 1), kLeastStrips);
   }
   if (copies_) most_strips = std::min(most_strips, kCopiedStrips);
-  block_strips_ = std::min(std::max<std::int64_t>(strips, 1), most_strips);
+  // Blocks of equal height: a last one of a single strip would fetch W for little.
+  const std::int64_t strip_blocks = std::max<std::int64_t>(1, ceil_div(strips, most_strips));
+  block_strips_ = std::max<std::int64_t>(1, ceil_div(strips, strip_blocks));
 }
 
 // Few strips share the work, so that W arrives at an even rate: two of them fetch one line of two
