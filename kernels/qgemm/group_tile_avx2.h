@@ -46,10 +46,10 @@ struct Q4kGroupsAvx2 : Q4kGroups<2> {
     return _mm256_mul_ps(_mm256_cvtepi32_ps(code), load_fp16_avx2(factors));
   }
   static __m256 scale(const std::byte* step, int sub, int vector) {
-    return product(step + kScaleAt + sub * 32 + vector * 8, step + kDAt + vector * 16);
+    return product(step + kScaleAt + sub * kSubBytes + vector * 8, step + kDAt + vector * 16);
   }
   static __m256 minimum(const std::byte* step, int sub, int vector) {
-    return product(step + kMinimumAt + sub * 32 + vector * 8, step + kDMinAt + vector * 16);
+    return product(step + kMinimumAt + sub * kSubBytes + vector * 8, step + kDMinAt + vector * 16);
   }
 };
 
@@ -157,9 +157,9 @@ template <typename Format, int kRows, int kVectors>
   }
   for (; steps > 0; --steps, w += Format::kStepBytes) {
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + sub * Format::kCodeBytes,
+      _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + sub * Format::kSubBytes,
                    _MM_HINT_T0);
-      add_group_avx2<Format>(s, a, w + Format::kCodesAt + sub * Format::kCodeBytes, first);
+      add_group_avx2<Format>(s, a, w + Format::kCodesAt + sub * Format::kSubBytes, first);
       scale_group_avx2<Format>(s, a, w, sub, first);
       a += (Format::kGroup / 2 + kAvx2GroupExtra) * kRows * 4;
     }

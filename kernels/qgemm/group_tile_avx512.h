@@ -52,10 +52,10 @@ struct Q4kGroupsAvx512 : Q4kGroups<4> {
     return _mm512_mul_ps(_mm512_cvtepi32_ps(code), factor);
   }
   static __m512 scale(const std::byte* step, int sub, int half) {
-    return product(step + kScaleAt + sub * 32 + half * 16, step + kDAt + half * 32);
+    return product(step + kScaleAt + sub * kSubBytes + half * 16, step + kDAt + half * 32);
   }
   static __m512 minimum(const std::byte* step, int sub, int half) {
-    return product(step + kMinimumAt + sub * 32 + half * 16, step + kDMinAt + half * 32);
+    return product(step + kMinimumAt + sub * kSubBytes + half * 16, step + kDMinAt + half * 32);
   }
 };
 
@@ -77,7 +77,43 @@ template <int kRows>
   }
 }
 
-constexpr Ahead group_ahead(int rows) { return rows == 1 ? Ahead::kNear : Ahead::kFar; }
+/// The integer sums of one group for a single row, from its start value. Two columns' chains would
+/// wait for one another's latency (4 cycles for every product), so there are four: even and odd
+/// dwords apart. High nibbles are multiplied where they stand, 16 times too large.
+template <typename Format, bool kStream>
+[[gnu::always_inline]] inline void add_single_row(GroupSums<1>& s, const std::byte* a,
+                                                  const std::byte* w) {
+  const std::byte* start = a + (Format::kDwords + 1) * 4;
+  __m512i even[2];
+  __m512i odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+  even[0] = even[1] = Format::kMinima ? _mm512_setzero_si512() : DwordVnni::broadcast(start);
+#pragma GCC unroll 1
+  for (int d = 0; d < Format::kDwords; d += 2) {
+    const __m512i x0 = DwordVnni::broadcast(a + d * 4);
+    const __m512i x1 = DwordVnni::broadcast(a + d * 4 + 4);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m512i codes = _mm512_load_si512(w + half * 64);
+      if constexpr (Format::kNibbles) {
+        even[half] =
+            DwordVnni::multiply_add(even[half], _mm512_and_si512(codes, _mm512_set1_epi8(15)), x0);
+        odd[half] = DwordVnni::multiply_add(
+            odd[half], _mm512_and_si512(codes, _mm512_set1_epi8(static_cast<char>(0xf0))), x1);
+      } else {
+        even[half] = DwordVnni::multiply_add(even[half], codes, x0);
+        odd[half] = DwordVnni::multiply_add(odd[half], _mm512_load_si512(w + 128 + half * 64), x1);
+      }
+    }
+    constexpr int kBytes = Format::kNibbles ? 128 : 256;
+    if constexpr (kStream) fetch_ahead<kBytes, Ahead::kNear>(w);
+    w += kBytes;
+  }
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const __m512i rest = Format::kNibbles ? _mm512_srai_epi32(odd[half], 4) : odd[half];
+    s.group[0][half] = _mm512_add_epi32(even[half], rest);
+  }
+}
 
 /// The integer sums of one group, from its start values.
 template <typename Format, int kRows, bool kStream>
@@ -92,7 +128,7 @@ template <typename Format, int kRows, bool kStream>
   for (int d = 0; d < Format::kDwords; d += Format::kNibbles ? 2 : 1) {
     const __m512i w0 = _mm512_load_si512(w);
     const __m512i w1 = _mm512_load_si512(w + 64);
-    if constexpr (kStream) fetch_ahead<128, group_ahead(kRows)>(w);
+    if constexpr (kStream) fetch_ahead<128, Ahead::kFar>(w);
     if constexpr (Format::kNibbles) {
       const __m512i low = _mm512_set1_epi8(15);
       add_dword<kRows>(s, _mm512_and_si512(w0, low), _mm512_and_si512(w1, low), a);
@@ -144,13 +180,18 @@ void group_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t step
     s.total[i][0] = accumulate ? _mm512_load_ps(tile + i * 128) : _mm512_setzero_ps();
     s.total[i][1] = accumulate ? _mm512_load_ps(tile + i * 128 + 64) : _mm512_setzero_ps();
   }
+  constexpr Ahead kAhead = kRows == 1 ? Ahead::kNear : Ahead::kFar;
   for (; steps > 0; --steps) {
-    if constexpr (kStream) {
-      fetch_ahead<Format::kStepBytes - Format::kSubGroups * Format::kCodeBytes, group_ahead(kRows)>(
-          w + Format::kScaleAt);
-    }
+    if constexpr (kStream) fetch_ahead<Format::kCodesAt, kAhead>(w);
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
-      add_group<Format, kRows, kStream>(s, a, w + Format::kCodesAt + sub * Format::kCodeBytes);
+      const std::byte* codes = w + Format::kCodesAt + sub * Format::kSubBytes;
+      if constexpr (kRows == 1) {
+        add_single_row<Format, kStream>(s, a, codes);
+      } else {
+        add_group<Format, kRows, kStream>(s, a, codes);
+      }
+      constexpr int kScaleBytes = Format::kSubBytes - Format::kCodeBytes;
+      if constexpr (kStream) fetch_ahead<kScaleBytes, kAhead>(codes + Format::kCodeBytes);
       scale_group<Format, kRows>(s, a, w, sub);
       a += (Format::kDwords + kGroupExtraDwords) * kRows * 4;
     }
@@ -163,10 +204,11 @@ void group_tile_avx512(const std::byte* a, const std::byte* w, std::int64_t step
   }
 }
 
-template <typename Format, bool kStream, int... kRowsLessOne>
+/// `kStreamSingle`: whether the tile of a single row prefetches W.
+template <typename Format, bool kStream, bool kStreamSingle, int... kRowsLessOne>
 const TileFunction* group_tiles(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
-  static constexpr TileFunction kTiles[] = {
-      nullptr, &group_tile_avx512<Format, kRowsLessOne + 1, kStream>...};
+  static constexpr TileFunction kTiles[] = {nullptr, &group_tile_avx512 < Format, kRowsLessOne + 1,
+                                            kRowsLessOne == 0 ? kStreamSingle : kStream > ...};
   return kTiles;
 }
 
@@ -179,8 +221,9 @@ TileSet group_tile_set(StoreFunction store) {
   set.columns = kTileColumns;
   set.a_step_bytes = std::int64_t{Format::kSubGroups} * (Format::kDwords + kGroupExtraDwords) * 4;
   set.w_step_bytes = Format::kStepBytes;
-  set.tile = group_tiles<Format, false>(kRows);
-  set.streaming = group_tiles<Format, true>(kRows);
+  set.tile = group_tiles<Format, false, false>(kRows);
+  set.streaming = fetches_near() ? group_tiles<Format, true, true>(kRows)
+                                 : group_tiles<Format, true, false>(kRows);
   set.store = store;
   return set;
 }

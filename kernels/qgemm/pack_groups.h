@@ -37,7 +37,7 @@ void put_codes(std::span<const std::int32_t> codes, int raise, int j, std::byte*
     const auto k = static_cast<std::int64_t>(i);
     const std::int64_t g = k / Format::kGroup;
     std::byte* group = panel + g / Format::kSubGroups * Format::kStepBytes + Format::kCodesAt +
-                       g % Format::kSubGroups * Format::kCodeBytes;
+                       g % Format::kSubGroups * Format::kSubBytes;
     const CodePlace place = Format::place(k % Format::kGroup, j);
     const auto code = static_cast<std::byte>(codes[i] + raise);
     group[place.byte] |= place.high ? code << 4 : code;
@@ -62,8 +62,8 @@ void put_q4k_scales(const std::uint8_t* row, std::int64_t blocks, int j, std::by
     std::byte* step = panel + b * Format::kStepBytes;
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
       const Q4kScale scale = q4k_scale(row + 4, sub);
-      step[Format::kScaleAt + sub * 32 + j] = std::byte{scale.sc};
-      step[Format::kMinimumAt + sub * 32 + j] = std::byte{scale.mn};
+      step[Format::kScaleAt + sub * Format::kSubBytes + j] = std::byte{scale.sc};
+      step[Format::kMinimumAt + sub * Format::kSubBytes + j] = std::byte{scale.mn};
     }
     std::memcpy(step + Format::kDAt + std::int64_t{j} * 2, row, 2);
     std::memcpy(step + Format::kDMinAt + std::int64_t{j} * 2, row + 2, 2);
