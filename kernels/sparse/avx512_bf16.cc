@@ -8,8 +8,8 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512_bf16.h"
+#include "kernels/sparse/pair_bitmap.h"
 #include "kernels/sparse/panels.h"
-#include "kernels/sparse/stored_rows.h"
 
 #pragma GCC push_options
 #pragma GCC target( \

@@ -7,6 +7,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512_bf16.h"
+#include "kernels/sparse/pair_bitmap.h"
 #include "kernels/sparse/panels.h"
 #include "kernels/sparse/written_out.h"
 

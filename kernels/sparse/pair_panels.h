@@ -9,10 +9,9 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <vector>
 
 #include "kernels/sparse/bitmap_panels.h"
-#include "kernels/sparse/stored_rows.h"
+#include "kernels/sparse/pair_bitmap.h"
 
 namespace pareto {
 
@@ -61,34 +60,12 @@ template <typename V, int kVectors>
 class PairBitmapPanels : public PanelWeights {
  public:
   PairBitmapPanels(const SparseProblem& problem, std::span<const Tensor> in)
-      : p_(problem),
-        pairs_((p_.K + 7) / 8 * 4),
-        mask_(panels() * pairs_ * kVectors),
-        start_(panels() + 1),
-        values_(in[kSparseValues].elements()) {
-    const StoredRows rows(p_, in);
-    std::vector<std::uint16_t> codes(static_cast<std::size_t>(kPanel * pairs_ * 2));
-    std::vector<std::int32_t> k(static_cast<std::size_t>(p_.K));
-    std::vector<float> value(static_cast<std::size_t>(p_.K));
-    for (std::int64_t panel = 0; panel < panels(); ++panel) {
-      std::fill(codes.begin(), codes.end(), std::uint16_t{0});
-      for (std::int64_t n = panel * kPanel; n < std::min(p_.N, (panel + 1) * kPanel); ++n) {
-        const StoredRow row = rows.read(n, k.data(), value.data());
-        for (std::size_t i = 0; i < static_cast<std::size_t>(row.count); ++i) {
-          codes[static_cast<std::size_t>((k[i] / 2 * kPanel + n % kPanel) * 2 + k[i] % 2)] =
-              static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value[i]) >> 16U);
-        }
-      }
-      pack(codes, panel);
-    }
-  }
+      : w_(problem, in, kVectors, (problem.K + 7) / 8 * 4) {}
 
-  [[nodiscard]] std::int64_t k_padded() const override { return pairs_; }
-  [[nodiscard]] std::int64_t panels() const override { return (p_.N + kPanel - 1) / kPanel; }
+  [[nodiscard]] std::int64_t k_padded() const override { return w_.pairs(); }
+  [[nodiscard]] std::int64_t panels() const override { return w_.panels(); }
   [[nodiscard]] std::int64_t first_row(std::int64_t panel) const override { return panel * kPanel; }
-  [[nodiscard]] std::size_t bytes() const override {
-    return mask_.bytes() + start_.bytes() + values_.bytes();
-  }
+  [[nodiscard]] std::size_t bytes() const override { return w_.bytes(); }
   [[nodiscard]] std::int64_t workspace(const XStrips& x) const override {
     const std::int64_t sums = x.count() * x.height() * kPanel;
     return x.count() > kFusedStrips ? sums + kChunk * kPanel : sums;
@@ -96,18 +73,18 @@ class PairBitmapPanels : public PanelWeights {
 
   void multiply(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
                 const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
+    const std::int64_t pairs = w_.pairs();
     const std::int64_t strip_sums = x.height() * kPanel;
     std::fill_n(c, x.count() * strip_sums, 0.0F);
-    Source source{mask_.data() + panel * pairs_ * kVectors,
-                  reinterpret_cast<const std::byte*>(values_.data() + start_[panel])};
+    Source source{w_.masks(panel, 0), w_.values(panel, 0)};
     if (x.count() <= kFusedStrips) {
       for (std::int64_t s = 0; s < x.count(); ++s) {
-        dense_tile_of<V, kVectors>(x.height(), source, x.strip(s), pairs_ / 4, c + s * strip_sums);
+        dense_tile_of<V, kVectors>(x.height(), source, x.strip(s), pairs / 4, c + s * strip_sums);
       }
     } else {
       float* const chunk = c + x.count() * strip_sums;
-      for (std::int64_t k = 0; k < pairs_; k += kChunk) {
-        const std::int64_t k4 = std::min(kChunk, pairs_ - k) / 4;
+      for (std::int64_t k = 0; k < pairs; k += kChunk) {
+        const std::int64_t k4 = std::min(kChunk, pairs - k) / 4;
         source = expand_columns<V, Source, kVectors>(source, k4, chunk);
         const auto* w = reinterpret_cast<const std::byte*>(chunk);
         for (std::int64_t s = 0; s < x.count(); ++s) {
@@ -129,27 +106,7 @@ class PairBitmapPanels : public PanelWeights {
   static constexpr std::int64_t kFusedStrips = 2;
   static constexpr std::int64_t kChunk = 256;  ///< pairs expanded at a time: 32 KiB of 32 rows
 
-  // codes: [pair][row][2].
-  void pack(const std::vector<std::uint16_t>& codes, std::int64_t panel) {
-    std::int64_t place = start_[panel];
-    for (std::int64_t i = 0; i < pairs_ * kVectors; ++i) {
-      const std::uint16_t* vector = codes.data() + i * 2 * V::kLanes;
-      std::uint32_t bits = 0;
-      for (unsigned j = 0; j < 2 * V::kLanes; ++j) {
-        if (vector[j] == 0) continue;
-        bits |= 1U << j;
-        values_[place++] = vector[j];
-      }
-      mask_[panel * pairs_ * kVectors + i] = bits;
-    }
-    start_[panel + 1] = place;
-  }
-
-  SparseProblem p_;
-  std::int64_t pairs_;                 ///< pairs of columns in a row, a multiple of 4
-  AlignedBuffer<std::uint32_t> mask_;  ///< [panel][pair][kVectors]
-  AlignedBuffer<std::int64_t> start_;  ///< of a panel's values
-  AlignedBuffer<std::uint16_t> values_;
+  PairBitmap w_;  ///< pairs: a multiple of 4
 };
 
 }  // namespace pareto

@@ -10,14 +10,15 @@
 
 namespace pareto {
 
-/// Strip s holds tokens s·height … and is [k_padded/4][height][4]; tokens behind M and columns
-/// behind K are 0.
+/// Strip s holds tokens s·height … and is [k_padded/group][height][group]; tokens behind M and
+/// columns behind K are 0. A column may as well be a dword of two columns of 16 bits.
 class XStrips {
  public:
   XStrips() = default;
-  /// `heights`: the heights that tiles exist for, ascending.
-  XStrips(std::int64_t M, std::int64_t k_padded, std::span<const int> heights)
-      : M_(M), k_padded_(k_padded) {
+  /// `heights`: the heights that tiles exist for, ascending. k_padded: a multiple of `group`.
+  XStrips(std::int64_t M, std::int64_t k_padded, std::span<const int> heights,
+          std::int64_t group = 4)
+      : M_(M), k_padded_(k_padded), group_(group) {
     if (M == 0) return;
     const std::int64_t largest = heights.back();
     count_ = (M + largest - 1) / largest;
@@ -35,14 +36,15 @@ class XStrips {
   [[nodiscard]] const float* strip(std::int64_t s) const {
     return data_.data() + s * height_ * k_padded_;
   }
-  /// First four columns of token m; the next four stand 4·height further.
+  /// First `group` columns of token m; the next ones stand group·height further.
   [[nodiscard]] float* token(std::int64_t m) {
-    return data_.data() + m / height_ * height_ * k_padded_ + m % height_ * 4;
+    return data_.data() + m / height_ * height_ * k_padded_ + m % height_ * group_;
   }
 
  private:
   std::int64_t M_ = 0;
   std::int64_t k_padded_ = 0;
+  std::int64_t group_ = 4;
   std::int64_t count_ = 0;
   std::int64_t height_ = 1;
   AlignedBuffer<float> data_;

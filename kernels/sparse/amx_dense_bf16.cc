@@ -1,0 +1,27 @@
+// Not sparse: W written out densely ahead of time, for the tiles that blocks use, too. What a
+// sparse format of ours has to beat where there is AMX.
+//
+// Idea: 2 × 2 tiles of 32 tokens × 32 rows of W (amx_steps.h).
+// Bottleneck: tile products; reading W when there are few tokens. No measurement: the machine at
+// hand has no AMX; the kernel is checked on the software twin of the tiles.
+#include "kernels/sparse/amx_bf16.h"
+
+namespace pareto {
+namespace {
+
+const Registration registration{{
+    .op = "sparse",
+    .name = "amx_dense_bf16",
+    .summary = "not sparse: W written out densely ahead of time, then 2x2 AMX tiles",
+    .needs = kSparseAmxNeeds,
+    .limits = {{.key = "format",
+                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
+                           "skip_x"}},
+               {.key = "dtype", .values = {"bf16"}}},
+    .arithmetic = sparse_amx_arithmetic,
+    .prepare = prepare_sparse_amx_dense_bf16<AmxNative>,
+    .unit = "amx_bf16",
+}};
+
+}  // namespace
+}  // namespace pareto
