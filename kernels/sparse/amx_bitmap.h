@@ -85,9 +85,9 @@ class AmxBitmap {
         } else if (!keeps) {
           Sums::template load<0>(amx, sums, tile_rows);
         }
-        next = multiply_chunk<Amx, kHalves>(amx, place.steps,
-                                            strips.strip(s) + place.step * strips.step_bytes(),
-                                            tile_rows * kAmxRowBytes, chunk, next, pairs);
+        multiply_chunk<Amx, kHalves>(amx, place.steps,
+                                     strips.strip(s) + place.step * strips.step_bytes(),
+                                     tile_rows * kAmxRowBytes, chunk, next, pairs);
         if (place.last || !keeps) Sums::template store<0>(amx, sums, tile_rows);
       }
       if (place.last) done(place);
@@ -112,11 +112,12 @@ class AmxBitmap {
   }
 
   /// Sums += x · chunk, and `pairs` of the next chunk per step. From 17 tokens on x does not stay
-  /// in L1.
+  /// in L1. Not inlined, so that the loop has all general registers.
   template <typename Amx, int kHalves>
-  static ChunkExpander<V> multiply_chunk(Amx& amx, std::int64_t steps, const std::byte* x,
-                                         std::int64_t tile_bytes, const std::byte* w,
-                                         ChunkExpander<V> next, std::int64_t pairs) {
+  [[gnu::noinline]] static void multiply_chunk(Amx& amx, std::int64_t steps, const std::byte* x,
+                                               std::int64_t tile_bytes, const std::byte* w,
+                                               ChunkExpander<V>& next_chunk, std::int64_t pairs) {
+    ChunkExpander<V> next = next_chunk;
     using Sums = AmxSums<Amx, kHalves, 2>;
     constexpr std::int64_t kStride = 2 * kAmxRowBytes;
     for (; steps > 0; --steps, x += kHalves * tile_bytes, w += kStepBytes) {
@@ -136,7 +137,7 @@ class AmxBitmap {
       }
       next.expand(pairs);
     }
-    return next;
+    next_chunk = next;
   }
 
   std::int64_t steps_;

@@ -85,15 +85,15 @@ class AmxStepTile {
   void multiply(StepPanels::Run run, std::integer_sequence<int, kSet...> /*sets*/) {
     constexpr std::int64_t kBytes = kWStride * (kWhole ? kAmxRows : kAmxRows / 2);
     for (; run.steps >= kSets; run.steps -= kSets, run.at += kSets, run.w += kSets * kBytes) {
-      (step<kWhole, kSet>(run.at[kSet], run.w + kSet * kBytes), ...);
+      (step<kWhole, kSet>(static_cast<std::uint32_t>(run.at[kSet]), run.w + kSet * kBytes), ...);
     }
     for (; run.steps > 0; --run.steps, ++run.at, run.w += kBytes) {
-      step<kWhole, 0>(*run.at, run.w);
+      step<kWhole, 0>(static_cast<std::uint32_t>(*run.at), run.w);
     }
   }
 
   template <bool kWhole, int kSet>
-  [[gnu::always_inline]] void step(std::int32_t at, const std::byte* w) {
+  [[gnu::always_inline]] void step(std::uint32_t at, const std::byte* w) {
     const std::int64_t tile_bytes = tile_rows_ * kAmxRowBytes;
     const std::byte* x = x_ + at / 2 * kHalves * tile_bytes + at % 2 * (kAmxRowBytes / 2);
     constexpr int kX = kWhole ? kWholeX : kHalfX;
