@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct Kernel {
   std::string variant;
   std::string format;
 };
+std::ostream& operator<<(std::ostream& out, const Kernel& kernel) {
+  return out << kernel.variant << ' ' << kernel.format;
+}
 
 // A variant that is checked but never listed.
 Variant twin_of(const std::string& name) {
