@@ -30,6 +30,7 @@
 #include "kernels/attention/amx_tiles.h"
 #include "kernels/attention/lanes_avx512_bf16.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/tile_pipeline.h"
 
 namespace pareto {
 
@@ -51,8 +52,9 @@ template <typename Amx>
 std::unique_ptr<Prepared> prepare_attention_amx_bf16(const Problem& problem,
                                                      std::span<const Tensor> /*in*/,
                                                      ThreadPool& pool) {
-  return std::make_unique<PrefillAttention<AttentionAmxBf16<Amx>>>(AttentionProblem::from(problem),
-                                                                   pool);
+  using Lanes = AttentionAmxBf16<Amx>;
+  return std::make_unique<PrefillAttention<Lanes, TilePipeline<Lanes>>>(
+      AttentionProblem::from(problem), pool);
 }
 
 }  // namespace pareto

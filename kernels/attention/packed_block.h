@@ -13,8 +13,8 @@
 
 namespace pareto {
 
-/// A source of KeyBlocks<T>; one per thread. K [panels][steps][panel keys], V [panels of columns]
-/// [keys / pair][panel columns], in the dwords of register_tiles.h; zeros stand beyond
+/// A source of blocks (block_softmax.h); one per thread. K [panels][steps][panel keys], V [panels
+/// of columns] [keys / pair][panel columns], in the dwords of register_tiles.h; zeros stand beyond
 /// head_dim and head_dim_v, and beyond the last key as far as tiles read V.
 template <typename T>
 class PackedBlock {

@@ -6,9 +6,10 @@
 //
 // A task is up to 2048 rows of one KV head (at head_dim 128). Its thread packs K and V a block of
 // 256 or 512 keys at a time, so that what is packed is still in L2 when it is used and memory does
-// not grow with the problem, and takes the rows through the block 192 at a time: scores for the
-// whole block (K's panel stays in L1 while the rows pass), weights in place, then P·V, which
-// rescales o as it loads it. Every tile of rows visits only the panels that one of its rows sees.
+// not grow with the problem, and takes the rows through the block as Blocks orders it: key_blocks.h
+// 192 rows at a time, scores for the whole block (K's panel stays in L1 while the rows pass),
+// weights in place, then P·V, which rescales o as it loads it; tile_pipeline.h those three at once
+// for different rows. Every tile of rows visits only the panels that one of its rows sees.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +30,7 @@
 
 namespace pareto {
 
-template <typename T>
+template <typename T, typename Blocks = KeyBlocks<T>>
 class PrefillAttention : public Prepared {
  public:
   PrefillAttention(const AttentionProblem& p, const ThreadPool& pool)
@@ -38,8 +39,7 @@ class PrefillAttention : public Prepared {
         key_blocks_(p_),
         ends_(p_, key_blocks_) {
     for (int thread = 0; thread < blocks_.threads(); ++thread) {
-      spaces_.push_back(
-          key_blocks_.make_space(blocks_.max_rows(), std::min(blocks_.max_rows(), kRowsAtATime)));
+      spaces_.push_back(key_blocks_.make_space(blocks_.max_rows()));
       packed_.emplace_back(p_, key_blocks_.block_keys());
     }
   }
@@ -56,11 +56,9 @@ class PrefillAttention : public Prepared {
   }
 
  private:
-  // Scores of 192 rows × 512 keys and one panel of K or V fit L2; a multiple of every tile height.
-  static constexpr std::int64_t kRowsAtATime = 192;
-  static_assert(kRowsAtATime % T::kRows == 0);
+  using Space = typename Blocks::Space;
 
-  void walk(const AttentionCall& call, AttentionWorkspace<T>& space, PackedBlock<T>& packed) {
+  void walk(const AttentionCall& call, Space& space, PackedBlock<T>& packed) {
     const std::int64_t step = key_blocks_.block_keys();
     typename T::Tiles tiles;
     for (;;) {
@@ -73,10 +71,7 @@ class PrefillAttention : public Prepared {
       for (std::int64_t key = block.keys.lo; key < block.keys.hi; key += step) {
         packed.pack(p_, call.in, block.sequence, block.head_kv,
                     {key, std::min(key + step, block.keys.hi)});
-        for (std::int64_t row = 0; row < block.rows(); row += kRowsAtATime) {
-          key_blocks_.visit({row, std::min(row + kRowsAtATime, block.rows())}, packed, tiles,
-                            space);
-        }
+        key_blocks_.visit_all(block.rows(), packed, tiles, space);
       }
       ends_.finish(call, block, scales.v, space);
     }
@@ -84,9 +79,9 @@ class PrefillAttention : public Prepared {
 
   AttentionProblem p_;
   RowBlocks blocks_;
-  KeyBlocks<T> key_blocks_;
+  Blocks key_blocks_;
   RowEnds<T> ends_;
-  std::vector<AttentionWorkspace<T>> spaces_;
+  std::vector<Space> spaces_;
   std::vector<PackedBlock<T>> packed_;
   std::atomic<std::int64_t> next_task_{0};
 };

@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/attention/block_softmax.h"
 #include "kernels/attention/finish_row.h"
-#include "kernels/attention/key_blocks.h"
 #include "kernels/attention/kv_rows.h"
 #include "kernels/attention/task_rows.h"
 #include "reference/attention.h"
@@ -23,18 +23,17 @@ class RowEnds {
   using Space = AttentionWorkspace<T>;
 
   /// Both outlive it.
-  RowEnds(const AttentionProblem& p, const KeyBlocks<T>& key_blocks)
-      : p_(p), key_blocks_(key_blocks) {}
+  RowEnds(const AttentionProblem& p, const BlockSoftmax<T>& blocks) : p_(p), blocks_(blocks) {}
 
   void begin(const AttentionCall& call, const RowBlock& block, float k_head_scale,
              Space& space) const {
-    std::fill_n(space.o.data(), block.rows() * key_blocks_.o_stride(), 0.0F);
+    std::fill_n(space.o.data(), block.rows() * blocks_.o_stride(), 0.0F);
     for (std::int64_t r = 0; r < block.rows(); ++r) {
       space.rows[r].terms = terms_of_row(p_, call, block, r, k_head_scale);
       space.rows[r].state = {};
       const std::int64_t row = block.sequence.q_row(block.head(r), block.query(r));
       T::pack_q(call.in[kAttentionQ], row * p_.head_dim, p_.head_dim,
-                space.q.data() + r * key_blocks_.q_stride());
+                space.q.data() + r * blocks_.q_stride());
     }
     for (std::int64_t first = 0; first < block.rows(); first += T::kRows) {
       constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
@@ -58,7 +57,7 @@ class RowEnds {
       FinishedRow finished = finish_row(space.rows[r].state, sink);
       finished.factor *= v_head_scale;
       store(call, block.sequence.q_row(head, block.query(r)),
-            space.o.data() + r * key_blocks_.o_stride(), finished);
+            space.o.data() + r * blocks_.o_stride(), finished);
     }
   }
 
@@ -83,7 +82,7 @@ class RowEnds {
   }
 
   const AttentionProblem& p_;
-  const KeyBlocks<T>& key_blocks_;
+  const BlockSoftmax<T>& blocks_;
 };
 
 }  // namespace pareto

@@ -30,6 +30,26 @@ float mask_panels(const KeyRange& range, std::int64_t block, float* s, std::int6
   return T::reduce_max(top);
 }
 
+/// The largest of s[first … last), −∞ if there is none. first, last: multiples of the panel.
+template <typename T>
+float max_panels(const float* s, std::int64_t first, std::int64_t last) {
+  using Reg = typename T::Reg;
+  Reg most[T::kColumns];
+#pragma GCC unroll 4
+  for (int c = 0; c < T::kColumns; ++c) {
+    most[c] = T::V::set1(-std::numeric_limits<float>::infinity());
+  }
+  for (std::int64_t j = first; j < last; j += T::kPanel) {
+#pragma GCC unroll 4
+    for (int c = 0; c < T::kColumns; ++c) {
+      most[c] = T::V::max(most[c], T::load_floats(s + j + c * T::kLanes));
+    }
+  }
+#pragma GCC unroll 4
+  for (int c = 1; c < T::kColumns; ++c) most[0] = T::V::max(most[0], most[c]);
+  return T::reduce_max(most[0]);
+}
+
 /// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞
 /// where the row does not see the key, and returns the largest. k_scale, if any: per key from the
 /// block's first. first, last: multiples of the panel.
@@ -65,12 +85,17 @@ float apply_terms(const LogitTerms& terms, const float* k_scale, std::int64_t bl
   return T::reduce_max(most);
 }
 
+/// What `weigh` does between panels unless told.
+struct NothingBetween {
+  void operator()() const {}
+};
+
 /// Replaces s[first … last) by weights 2^(s·factor − shift), as operands of value_tile (kPair
 /// weights per dword, those of s[j] in dword j / kPair), and returns their sum before rounding.
-/// v_scale, if any, multiplies what is stored.
-template <typename T>
+/// v_scale, if any, multiplies what is stored. between() is called after every panel.
+template <typename T, typename Between = NothingBetween>
 float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float shift,
-            const float* v_scale) {
+            const float* v_scale, const Between& between = {}) {
   using V = typename T::V;
   using Reg = typename T::Reg;
   const Reg scale = V::set1(factor);
@@ -88,6 +113,7 @@ float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float
       if (v_scale != nullptr) p[c] = V::mul(p[c], T::load_floats(v_scale + j + c * T::kLanes));
     }
     T::store_weights(reinterpret_cast<std::uint32_t*>(s) + j / T::kPair, p);
+    between();
   }
 #pragma GCC unroll 4
   for (int c = 1; c < T::kColumns; ++c) sum[0] = V::add(sum[0], sum[c]);

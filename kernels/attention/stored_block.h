@@ -11,7 +11,7 @@
 
 namespace pareto {
 
-/// A source of KeyBlocks<T>; one per thread.
+/// A source of blocks (block_softmax.h); one per thread.
 template <typename T>
 class StoredBlock {
  public:
