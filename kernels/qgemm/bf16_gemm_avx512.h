@@ -26,7 +26,7 @@ class Bf16Qgemm : public Prepared {
         w_(gemm_.panels() * gemm_.panel_bytes()) {
     const auto same = [](std::uint16_t value) { return value; };
     pack_panels(in[kQgemmW].as<std::uint16_t>(), p.N, p.K, kStoreColumns, 2,
-                steps_ * Kernel::kStepDwords, std::uint16_t{0}, same,
+                gemm_.panel_steps() * Kernel::kStepDwords, std::uint16_t{0}, same,
                 reinterpret_cast<std::uint16_t*>(w_.data()), pool);
     if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kStoreColumns);
   }

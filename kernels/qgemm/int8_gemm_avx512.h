@@ -34,7 +34,7 @@ class Int8Qgemm : public Prepared {
     const auto raise = [](std::int8_t code) {
       return static_cast<std::uint8_t>(code + Kernel::kRaise);
     };
-    pack_panels(w, p.N, p.K, kStoreColumns, 4, steps_ * Kernel::kStepDwords,
+    pack_panels(w, p.N, p.K, kStoreColumns, 4, gemm_.panel_steps() * Kernel::kStepDwords,
                 std::uint8_t{Kernel::kRaise}, raise, w_.data(), pool);
     if (has_zero()) {
       column_sum_ = AlignedBuffer<std::int32_t>(gemm_.panels() * kStoreColumns);

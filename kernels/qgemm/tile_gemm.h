@@ -9,6 +9,7 @@
 // one panel and a short K instead, so that W streams once and in order.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +52,28 @@ struct TileRect {
 };
 using StoreFunction = void (*)(const Epilogue& epilogue, const TileRect& rect, const void* c);
 
+/// A tile whose sums are complete and wait in c for the epilogue.
+struct FinishedTile {
+  StoreFunction store = nullptr;
+  const Epilogue* epilogue = nullptr;
+  TileRect rect;  ///< 0 rows: there is none
+  const std::byte* c = nullptr;
+  std::int64_t row_bytes = 0;  ///< of c
+
+  /// Up to `count` rows from row `first`; returns the first of those left.
+  int finish(int first, int count) const {
+    TileRect part = rect;
+    part.row += first;
+    part.rows = std::min(count, rect.rows - first);
+    store(*epilogue, part, c + first * row_bytes);
+    return first + part.rows;
+  }
+};
+/// As TileFunction, for a unit that multiplies beside the vector units: finishes all rows of
+/// another tile meanwhile.
+using BesideFunction = void (*)(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
+                                bool accumulate, const FinishedTile& other);
+
 /// One call of a fused tile: as TileFunction, but that a tile which is complete and has a plain
 /// epilogue leaves its registers for y instead of c, and that rows may be any distance apart.
 struct TileBlock {
@@ -85,6 +108,11 @@ struct TileSet {
   std::array<const FusedTileFunction*, 3> fused{};
   /// With them, for a last panel of at most columns / 4 and columns / 2: no more of c than that.
   std::array<const FusedTileFunction*, 2> narrow{};
+  /// Instead of `tile` and `streaming`, by rows.
+  const BesideFunction* beside = nullptr;
+  /// With them: sets a thread's unit up for tiles of so many rows, and gives it back after a call.
+  void (*set_up)(int rows) = nullptr;
+  void (*release)() = nullptr;
   /// Bytes of one row in one step where fused tiles can read x itself; 0: strips alone.
   std::int64_t row_step_bytes = 0;
   /// Bytes of one panel in one block of K at large M.
@@ -92,6 +120,9 @@ struct TileSet {
   /// For tiles of few rows and columns, which read both operands fast: blocks of one panel, which
   /// stay in L1, and of strips that stay in L2 for all panels.
   bool small = false;
+  /// For tiles so fast that both operands count: while sums wait for the next block of K, as many
+  /// panels as strips, which reads the fewest bytes from beyond L2.
+  bool balanced = false;
 };
 
 class TileGemm {
@@ -122,7 +153,10 @@ class TileGemm {
   /// a_step_bytes; starts as zeros.
   [[nodiscard]] std::byte* strip_data(std::int64_t s);
   [[nodiscard]] std::int64_t panels() const { return panels_; }
-  /// Bytes of one panel as stored.
+  /// Steps from one panel to the next as stored without `unpack`: `steps`, and at times some more
+  /// that nobody reads.
+  [[nodiscard]] std::int64_t panel_steps() const { return panel_steps_; }
+  /// Bytes from one panel to the next as stored.
   [[nodiscard]] std::int64_t panel_bytes() const;
 
   /// All of y. `w` holds panels() panels; `x` is read if in_place().
@@ -141,16 +175,20 @@ class TileGemm {
   };
   void choose_blocks();
   void choose_grid(int threads);
+  void choose_pitch();
   void multiply_block(const std::byte* w, const Epilogue& epilogue, Range strips, Range panels,
                       std::byte* scratch) const;
   void sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue, Range strips,
              Range panels, Range steps, std::byte* tiles) const;
+  void sweep_beside(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
+                    Range strips, Range panels, Range steps, std::byte* tiles) const;
   void sweep_fused(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
                    Range strips, Range panels, Range steps, std::byte* tiles) const;
   [[nodiscard]] Ahead fetch_of(Range strips, std::int64_t strip, int rows) const;
   [[nodiscard]] const std::byte* strip_block(const Strip& strip, std::int64_t step) const;
   [[nodiscard]] TileBlock tile_block(const Strip& strip, Range steps, const Rows& rows) const;
   [[nodiscard]] std::int64_t tile_bytes() const;
+  [[nodiscard]] std::int64_t kept_tiles() const;
   [[nodiscard]] std::int64_t scratch_bytes() const;
   [[nodiscard]] std::int64_t copy_row_bytes() const;
   [[nodiscard]] std::int64_t copy_bytes() const;
@@ -161,7 +199,8 @@ class TileGemm {
   std::int64_t M_;
   std::int64_t N_;
   std::int64_t steps_;
-  std::int64_t strip_chunks_ = 0;  ///< ⌈steps/strip_steps⌉
+  std::int64_t strip_chunks_ = 0;  ///< from strip to strip: ⌈steps/strip_steps⌉, and at times more
+  std::int64_t panel_steps_ = 0;
   std::int64_t strips_ = 0;
   std::int64_t strip_rows_ = 0;     ///< of each strip but the first ones
   std::int64_t larger_strips_ = 0;  ///< so many, with one row more

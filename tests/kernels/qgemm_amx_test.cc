@@ -49,6 +49,33 @@ TEST(QgemmAmx, TwinOfInt8PassesTheBattery) {
 
 TEST(QgemmAmx, TwinOfBf16PassesTheBattery) { expect_battery("amx_bf16", "bf16", "float"); }
 
+// Several blocks of K whose sums wait in between, blocks of strips and panels that are not whole,
+// and strips of two heights, which the tiles are set up for in turn.
+TEST(QgemmAmx, SumsOfSeveralBlocksOfKWait) {
+  if ((isa_here() & kAvx512) == 0) GTEST_SKIP() << "packing and epilogue need AVX-512";
+  struct Case {
+    const char* name;
+    const char* scheme;
+    const char* operands;
+    std::int64_t K;
+  };
+  for (const Case& c :
+       {Case{"amx_int8", "w8a8", "s8", 2100}, Case{"amx_int8", "w8a8", "float", 2048},
+        Case{"amx_bf16", "bf16", "float", 1600}}) {
+    Problem problem(find_op("qgemm"));
+    problem.set("M", std::int64_t{500}).set("N", std::int64_t{450}).set("K", c.K);
+    problem.set_text("scheme", c.scheme);
+    problem.set_text("operands", c.operands);
+    ThreadPool pool(2);
+    CheckOptions options;
+    options.battery = false;
+    options.mutants = false;
+    options.own = {own_input(problem, {.distribution = "normal", .seed = 5})};
+    const CheckReport report = check_variant(twin_of(c.name), problem, pool, options);
+    EXPECT_EQ(report.status, CheckStatus::kPass) << c.name << "\n" << report.message;
+  }
+}
+
 // One product of full tiles with codes of every sign and size, −128 included.
 template <typename Amx>
 std::vector<std::byte> one_product(bool bf16) {
