@@ -223,6 +223,12 @@ std::string kind_of(ColumnType type) {
   return "";
 }
 
+// Absent text is null in result files.
+std::string text_or_none(const json& row, const std::string& name) {
+  const json value = row.value(name, json());
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
 }  // namespace
 
 const std::vector<Column>& columns() {
@@ -283,9 +289,9 @@ Case case_from_row(const json& row) {
   }
   subject.source = {.distribution = row.at("distribution").get<std::string>(),
                     .seed = row.at("seed").get<std::uint64_t>(),
-                    .file = row.value("file", ""),
-                    .tensor = row.value("tensor", ""),
-                    .content = row.value("input_hash", "")};
+                    .file = text_or_none(row, "file"),
+                    .tensor = text_or_none(row, "tensor"),
+                    .content = text_or_none(row, "input_hash")};
   subject.threads = row.at("threads").get<int>();
   subject.cache = row.at("cache").get<std::string>();
   identify(subject);

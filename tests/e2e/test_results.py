@@ -108,6 +108,14 @@ def test_samples_reproduce_the_median(merged):
             assert np.median(medians) == pytest.approx(file["time_median_s"][row], rel=1e-12)
 
 
+def test_repro_repeats_each_case(merged):
+    for case in pareto_json("show", merged)["cases"]:
+        result = pareto("repro", merged, case["case"], "--iterations", 10)
+        assert result.returncode == 0, result.stderr
+        assert "scalar" in result.stdout
+        assert "note:" not in result.stderr, "another hash: not the same case"
+
+
 def test_show_export_and_file_agree(merged):
     shown = pareto_json("show", merged)["cases"]
     exported = json.loads(pareto("export", merged, "--format", "json").stdout)["cases"]
