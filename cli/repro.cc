@@ -39,7 +39,10 @@ void reproduce(const ReproOptions& options, int& exit_code) {
   if (!reason.empty()) throw CannotRunError(full_name(*subject.variant) + ": " + reason);
   Group group{.hash = subject.group, .cases = {subject}};
   MeasureSettings measure{.precision = 0.01, .budget_s = 2, .min_blocks = 32};
-  if (options.iterations > 0) measure.budget_s = options.iterations * estimated_call_s(subject);
+  if (options.iterations > 0) {
+    measure.budget_s = options.iterations * estimated_call_s(subject);
+    measure.precision = 1e-6;  // no earlier end
+  }
   RunOptions run_options;
   run_options.check = !options.no_check;
   std::set<std::string> battery_passed;
