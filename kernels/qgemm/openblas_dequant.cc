@@ -8,6 +8,7 @@
 
 #include "kernels/openblas_library.h"
 #include "kernels/plain_epilogue.h"
+#include "kernels/qgemm/decoded_w.h"
 #include "reference/qgemm_operands.h"
 
 namespace pareto {
@@ -20,13 +21,9 @@ class OpenBlasDequant : public Prepared {
         blas_(OpenBlas::get()),
         as_given_(p_.x_kind == XKind::kFloat && p_.x_dtype == DType::kF32),
         x_(as_given_ ? 0 : p_.M * p_.K),
-        w_(p_.N * p_.K),
+        w_(decoded_w(p_, in, pool)),
         bias_(p_.has_bias ? p_.N : 0),
         rows_(pool.size()) {
-    pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(p_.N, thread, threads);
-      for (std::int64_t n = begin; n < end; ++n) dequantize_row(p_, in, n, w_.data() + n * p_.K);
-    });
     if (p_.has_bias) std::copy_n(in[kQgemmBias].as<const float>(), p_.N, bias_.data());
     if (p_.x_kind == XKind::kFloat) return;
     for (AlignedBuffer<double>& row : rows_) row = AlignedBuffer<double>(p_.K);
@@ -81,18 +78,11 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<OpenBlasDequant>(problem, in, pool);
 }
 
-// Codes times a scale of 24 bits do not fit into fp32; those times one of 11 bits or a power of
-// two do.
-bool rounds_w(WKind kind) {
-  return kind == WKind::kS8 || kind == WKind::kQ4kBlock || kind == WKind::kNf4 ||
-         kind == WKind::kNvfp4 || kind == WKind::kFp8Row || kind == WKind::kFp8Block;
-}
-
 Arithmetic arithmetic(const Problem& problem) {
   const QgemmProblem p = QgemmProblem::from(problem);
   Arithmetic a;
   const bool rounds_x = p.x_kind != XKind::kFloat && p.x_kind != XKind::kMxfp8;
-  a.u_operand = (rounds_w(p.w_kind) ? kU32 : 0) + (rounds_x ? kU32 : 0);
+  a.u_operand = (decoding_rounds(p.w_kind) ? kU32 : 0) + (rounds_x ? kU32 : 0);
   a.epilogue_roundings = p.has_bias ? 1 : 0;
   return a;
 }
