@@ -46,9 +46,10 @@ struct F32Avx2 : AttentionLanesAvx2 {
   static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm256_fmadd_ps(x, w, c); }
   /// Dwords of a row of q or K.
   static std::int64_t steps(std::int64_t head_dim) { return head_dim; }
-  static void store_weights(std::uint32_t* p, const Reg (&x)[kColumns]) {
-    _mm256_storeu_ps(reinterpret_cast<float*>(p), x[0]);
-    _mm256_storeu_ps(reinterpret_cast<float*>(p) + kLanes, x[1]);
+  template <int C>
+  static void store_weights(std::uint32_t* p, const Reg (&x)[C]) {
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) _mm256_storeu_ps(reinterpret_cast<float*>(p) + c * kLanes, x[c]);
   }
   static float word_at(const std::uint32_t* words, std::int64_t element) {
     return reinterpret_cast<const float*>(words)[element];
@@ -61,7 +62,7 @@ struct F32Avx2 : AttentionLanesAvx2 {
     }
   }
   static void pack_k(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
-                     std::uint32_t* panel) {
+                     std::int64_t stride, std::uint32_t* panel) {
     const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
     auto* out = reinterpret_cast<float*>(panel);
     for (std::int64_t at = 0; at < keys.size(); at += kLanes) {
@@ -78,7 +79,7 @@ struct F32Avx2 : AttentionLanesAvx2 {
         transpose_avx2(block);
         const std::int64_t left = std::min<std::int64_t>(kLanes, steps - c);
         for (std::int64_t i = 0; i < left; ++i) {
-          _mm256_storeu_ps(out + (c + i) * kPanel + at, block[i]);
+          _mm256_storeu_ps(out + (c + i) * stride + at, block[i]);
         }
       }
     }

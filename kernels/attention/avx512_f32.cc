@@ -46,9 +46,10 @@ struct F32Avx512 : AttentionLanesAvx512 {
   static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm512_fmadd_ps(x, w, c); }
   /// Dwords of a row of q or K.
   static std::int64_t steps(std::int64_t head_dim) { return head_dim; }
-  static void store_weights(std::uint32_t* p, const Reg (&x)[kColumns]) {
+  template <int C>
+  static void store_weights(std::uint32_t* p, const Reg (&x)[C]) {
 #pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) _mm512_storeu_ps(p + c * kLanes, x[c]);
+    for (int c = 0; c < C; ++c) _mm512_storeu_ps(p + c * kLanes, x[c]);
   }
   static float word_at(const std::uint32_t* words, std::int64_t element) {
     return reinterpret_cast<const float*>(words)[element];
@@ -59,8 +60,8 @@ struct F32Avx512 : AttentionLanesAvx512 {
     }
   }
   static void pack_k(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
-                     std::uint32_t* panel) {
-    pack_k_panel_avx512(rows, keys, steps, KeyLoad{rows}, panel);
+                     std::int64_t stride, std::uint32_t* panel) {
+    pack_k_panel_avx512(rows, keys, steps, stride, KeyLoad{rows}, panel);
   }
   /// V of one panel of keys; true if a value is not finite.
   static bool pack_v(const KvRows& rows, const KeyRange& keys, std::int64_t v_panels,

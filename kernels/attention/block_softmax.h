@@ -20,8 +20,9 @@ namespace pareto {
 
 /// Keys that the rows of one register tile see.
 struct TileKeys {
-  KeyRange any;  ///< at least one row, so that all panels visited lie here
-  KeyRange all;  ///< every row: scores of panels inside need no mask
+  KeyRange any;        ///< at least one row, so that all panels visited lie here
+  KeyRange all;        ///< every row: scores of panels inside need no mask
+  bool begun = false;  ///< o holds something
 };
 
 /// The workspace of one thread; rows are padded to whole registers.
@@ -47,7 +48,7 @@ struct RowWeights {
 
 /// Common to all orders of tiles. A source of a block tells where its operands are:
 ///   keys()            the keys, at most block_keys() from a panel's first
-///   k_panel(i)        panel i of K
+///   k_panel(i)        panel i of K, whose steps are k_stride() apart
 ///   v_panel(i)        panel of columns i of V, from the block's first key
 ///   k_scale() v_scale()  per key from the block's first, or null
 ///   non_finite()      per panel of keys: does v hold a non-finite value there?
@@ -55,6 +56,8 @@ template <typename T>
 class BlockSoftmax {
  public:
   [[nodiscard]] std::int64_t block_keys() const { return block_keys_; }
+  /// Dwords from one step of K's panels to the next.
+  [[nodiscard]] std::int64_t k_stride() const { return T::kPanel; }
   [[nodiscard]] std::int64_t q_stride() const { return q_stride_; }
   [[nodiscard]] std::int64_t o_stride() const { return o_stride_; }
 
@@ -83,12 +86,14 @@ class BlockSoftmax {
     return (rows + T::kRows - 1) / T::kRows * T::kRows;
   }
 
-  /// The panels of `keys` that a tile of rows visits, relative to keys.lo.
+  /// The panels of `keys` that a tile of rows visits, relative to keys.lo; the last one up to whole
+  /// registers of weights.
   static KeyRange panels_of(const KeyRange& tile, const KeyRange& keys) {
     const std::int64_t lo = std::max(tile.lo, keys.lo) - keys.lo;
     const std::int64_t hi = std::min(tile.hi, keys.hi) - keys.lo;
     if (lo >= hi) return {};
-    return {lo / T::kPanel * T::kPanel, (hi + T::kPanel - 1) / T::kPanel * T::kPanel};
+    constexpr std::int64_t kWeights = T::kLanes * T::kPair;
+    return {lo / T::kPanel * T::kPanel, (hi + kWeights - 1) / kWeights * kWeights};
   }
 
   /// Brings the maximum of a row up to the block whose scores are s, which become logits where more
@@ -102,8 +107,9 @@ class BlockSoftmax {
     RowWeights weights{.factor = terms.factor};
     float most = 0;
     if (p_.plain_logits() && source.k_scale() == nullptr && terms.factor > 0) {
+      const std::int64_t all_hi = all.hi - block_key;
       const KeyRange whole = {(all.lo - block_key + T::kPanel - 1) / T::kPanel * T::kPanel,
-                              (all.hi - block_key) / T::kPanel * T::kPanel};
+                              all_hi >= panels.hi ? panels.hi : all_hi / T::kPanel * T::kPanel};
       most = maxima(KeyRange{std::max(panels.lo, whole.lo), std::min(panels.hi, whole.hi)});
       most =
           mask_panels<T>(terms.range, block_key, s, panels.lo, std::min(panels.hi, whole.lo), most);
@@ -126,7 +132,7 @@ class BlockSoftmax {
   template <typename Source>
   static bool any_non_finite(Source& source, const KeyRange& panels) {
     const std::uint8_t* odd = source.non_finite();
-    return std::any_of(odd + panels.lo / T::kPanel, odd + panels.hi / T::kPanel,
+    return std::any_of(odd + panels.lo / T::kPanel, odd + (panels.hi + T::kPanel - 1) / T::kPanel,
                        [](std::uint8_t flag) { return flag != 0; });
   }
 

@@ -34,9 +34,12 @@ class DecodeAttention : public Prepared {
   DecodeAttention(const AttentionProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         blocks_(p, pool.size(), T::kPanel, T::kRows),
-        kv_(p_, KvLayout::of(p, T::kPanel, T::kPair),
-            static_cast<std::int64_t>(size_of(p.kv_dtype))),
         key_blocks_(p_),
+        // What is widened is widened in whole panels.
+        kv_(p_,
+            KvLayout::of(p, T::kPanel, T::kPair,
+                         p.kv_dtype == T::kWord ? key_blocks_.k_stride() : T::kPanel),
+            static_cast<std::int64_t>(size_of(p.kv_dtype))),
         ends_(p_, key_blocks_) {
     kv_.pack_as_stored(p, in, pool);
     for (const AttentionSlot slot : {kAttentionCuSeqlensKv, kAttentionSeqlensKv}) {
@@ -85,6 +88,7 @@ class DecodeAttention : public Prepared {
         ends_.finish(call, block, kv_.head_scales(head).v, space);
         continue;
       }
+      key_blocks_.end(block.rows(), space);
       for (std::int64_t r = 0; r < block.rows(); ++r) {
         parts_.keep(task, r, space.rows[r].state, space.o.data() + r * key_blocks_.o_stride());
       }
@@ -108,8 +112,8 @@ class DecodeAttention : public Prepared {
 
   AttentionProblem p_;
   RowBlocks blocks_;
-  PackedKv kv_;
   KeyBlocks<T> key_blocks_;
+  PackedKv kv_;
   RowEnds<T> ends_;
   std::vector<std::int32_t> lengths_;  ///< cu_seqlens_kv or seqlens_kv
   std::vector<Space> spaces_;

@@ -27,6 +27,22 @@ class KeyBlocks : public BlockSoftmax<T> {
   /// `p` outlives it.
   explicit KeyBlocks(const AttentionProblem& p) : BlockSoftmax<T>(p) {}
 
+  /// A panel's keys, or the registers that all keys take: what is not there takes no part of L1.
+  [[nodiscard]] std::int64_t k_stride() const {
+    return std::clamp<std::int64_t>((p_.seq_kv + T::kLanes - 1) / T::kLanes * T::kLanes, T::kLanes,
+                                    T::kPanel);
+  }
+  /// Before the first block of a task of `rows` rows: nothing, o begins with its first products.
+  void begin(std::int64_t /*rows*/, Space& /*space*/) const {}
+  /// After the last: o of rows that met no key is 0.
+  void end(std::int64_t rows, Space& space) const {
+    for (std::int64_t r = 0; r < rows; r += T::kRows) {
+      if (space.tiles[r / T::kRows].begun) continue;
+      std::fill_n(space.o.data() + r * o_stride_,
+                  std::min<std::int64_t>(T::kRows, rows - r) * o_stride_, 0.0F);
+    }
+  }
+
   /// Room for tasks of up to `rows` rows, of which `visit` gets up to `at_a_time`.
   [[nodiscard]] Space make_space(std::int64_t rows, std::int64_t at_a_time) const {
     at_a_time = this->whole_tiles(at_a_time);
@@ -57,7 +73,7 @@ class KeyBlocks : public BlockSoftmax<T> {
                 -std::numeric_limits<float>::infinity());
     const KeyRange& keys = source.keys();
     for (std::int64_t at = 0; at < keys.size(); at += T::kPanel) {
-      score_panel(rows, keys, at, source.k_panel(at / T::kPanel), tiles, space);
+      score_panel(rows, keys, at, source.k_panel(at / T::kPanel), source.k_stride(), tiles, space);
     }
     for (std::int64_t r = rows.lo; r < rows.hi; r += T::kRows) {
       const TileKeys& tile = space.tiles[r / T::kRows];
@@ -69,6 +85,10 @@ class KeyBlocks : public BlockSoftmax<T> {
     }
     for (std::int64_t panel = 0; panel < v_panels_; ++panel) {
       add_values(rows, panel, source, tiles, space);
+    }
+    for (std::int64_t r = rows.lo; r < rows.hi; r += T::kRows) {
+      TileKeys& tile = space.tiles[r / T::kRows];
+      tile.begun = tile.begun || this->panels_of(tile.any, keys).size() > 0;
     }
   }
 
@@ -87,7 +107,7 @@ class KeyBlocks : public BlockSoftmax<T> {
 
   // Scores of the panel at keys.lo + at. Registers of keys that no row of a tile sees stay out.
   void score_panel(const KeyRange& rows, const KeyRange& keys, std::int64_t at,
-                   const std::uint32_t* k, Tiles& tiles, Space& space) const {
+                   const std::uint32_t* k, std::int64_t ldk, Tiles& tiles, Space& space) const {
     const std::int64_t key = keys.lo + at;
     for (std::int64_t r = rows.lo; r < rows.hi; r += T::kRows) {
       const TileKeys& tile = space.tiles[r / T::kRows];
@@ -96,9 +116,10 @@ class KeyBlocks : public BlockSoftmax<T> {
       const std::int64_t seen = std::min(tile.any.hi, keys.hi) - key;
       const std::int64_t columns =
           std::min<std::int64_t>(T::kColumns, (seen + T::kLanes - 1) / T::kLanes);
-      const bool whole = key >= tile.all.lo && key + T::kPanel <= tile.all.hi;
+      const bool whole =
+          key >= tile.all.lo && std::min(key + T::kPanel, keys.lo + panels.hi) <= tile.all.hi;
       tiles.score(std::min<std::int64_t>(T::kRows, rows.hi - r), columns,
-                  space.q.data() + r * q_stride_, q_stride_, k, steps_,
+                  space.q.data() + r * q_stride_, q_stride_, k, ldk, steps_,
                   space.s.data() + (r - rows.lo) * s_stride_ + at, s_stride_,
                   whole ? space.row_max.data() + (r - rows.lo) * T::kLanes : space.masked.data());
     }
@@ -127,8 +148,8 @@ class KeyBlocks : public BlockSoftmax<T> {
     const std::int64_t columns = std::min<std::int64_t>(
         T::kColumns, (p_.head_dim_v - panel * T::kPanel + T::kLanes - 1) / T::kLanes);
     for (std::int64_t r = rows.lo; r < rows.hi; r += T::kRows) {
-      const KeyRange& tile = space.tiles[r / T::kRows].any;
-      const KeyRange panels = this->panels_of(tile, keys);
+      const TileKeys& tile = space.tiles[r / T::kRows];
+      const KeyRange panels = this->panels_of(tile.any, keys);
       if (panels.size() == 0) continue;
       const std::int64_t count = std::min<std::int64_t>(T::kRows, rows.hi - r);
       if (this->any_non_finite(source, panels)) {
@@ -139,13 +160,13 @@ class KeyBlocks : public BlockSoftmax<T> {
       }
       // Weights beyond the last key that a row of the tile sees are 0.
       const std::int64_t lo = panels.lo / T::kPair;
-      const std::int64_t hi = (std::min(tile.hi, keys.hi) - keys.lo + T::kPair - 1) / T::kPair;
+      const std::int64_t hi = (std::min(tile.any.hi, keys.hi) - keys.lo + T::kPair - 1) / T::kPair;
       tiles.value(
           count, columns,
           reinterpret_cast<const std::uint32_t*>(space.s.data() + (r - rows.lo) * s_stride_) + lo,
           s_stride_, v + lo * T::kPanel, hi - lo,
           space.o.data() + r * o_stride_ + panel * T::kPanel, o_stride_,
-          space.alpha.data() + (r - rows.lo));
+          tile.begun ? space.alpha.data() + (r - rows.lo) : nullptr);
     }
   }
 
@@ -154,7 +175,10 @@ class KeyBlocks : public BlockSoftmax<T> {
                 std::int64_t first_row, std::int64_t r, const std::uint32_t* v,
                 Space& space) const {
     float* o = space.o.data() + r * o_stride_ + panel * T::kPanel;
-    for (std::int64_t c = 0; c < T::kPanel; ++c) o[c] *= space.alpha[r - first_row];
+    const bool begun = space.tiles[r / T::kRows].begun;
+    for (std::int64_t c = 0; c < T::kPanel; ++c) {
+      o[c] = begun ? o[c] * space.alpha[r - first_row] : 0.0F;
+    }
     this->add_seen_values(
         space.rows[r].terms, keys, panels,
         reinterpret_cast<const std::uint32_t*>(space.s.data() + (r - first_row) * s_stride_), v, o);

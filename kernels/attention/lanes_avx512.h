@@ -92,13 +92,12 @@ struct AttentionLanesAvx512 {
   }
 };
 
-/// K's panel [steps][64 keys] from the rows of `keys`, a panel's keys or fewer; `load(element,
+/// K's panel [steps][stride] from the rows of `keys`, a panel's keys or fewer; `load(element,
 /// step)` gives 16 dwords of a row from a step on. Of the other keys the first stand as zeros, to a
 /// whole register.
 template <typename Load>
 inline void pack_k_panel_avx512(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
-                                const Load& load, std::uint32_t* panel) {
-  constexpr int kPanel = AttentionLanesAvx512::kPanel;
+                                std::int64_t stride, const Load& load, std::uint32_t* panel) {
   for (std::int64_t at = 0; at < keys.size(); at += 16) {
     const std::int64_t count = std::min<std::int64_t>(keys.size() - at, 16);
     std::int64_t element[16];
@@ -112,7 +111,7 @@ inline void pack_k_panel_avx512(const KvRows& rows, const KeyRange& keys, std::i
       transpose_dwords_avx512(block);
       const std::int64_t left = std::min<std::int64_t>(16, steps - step);
       for (std::int64_t i = 0; i < left; ++i) {
-        _mm512_storeu_si512(panel + (step + i) * kPanel + at, block[i]);
+        _mm512_storeu_si512(panel + (step + i) * stride + at, block[i]);
       }
     }
   }

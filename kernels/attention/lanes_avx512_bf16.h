@@ -41,9 +41,12 @@ struct Bf16LanesAvx512 : AttentionLanesAvx512 {
   static constexpr int kPair = 2;
   static constexpr int kExpDegree = 4;
 
-  static void store_weights(std::uint32_t* p, const Reg (&x)[kColumns]) {
-    _mm512_storeu_si512(p, to_pairs(x[0], x[1]));
-    _mm512_storeu_si512(p + kLanes, to_pairs(x[2], x[3]));
+  template <int C>
+  static void store_weights(std::uint32_t* p, const Reg (&x)[C]) {
+#pragma GCC unroll 2
+    for (int c = 0; c < C; c += 2) {
+      _mm512_storeu_si512(p + c / 2 * kLanes, to_pairs(x[c], x[c + 1]));
+    }
   }
   static float word_at(const std::uint32_t* words, std::int64_t element) {
     const std::uint32_t code = reinterpret_cast<const std::uint16_t*>(words)[element];
@@ -55,8 +58,8 @@ struct Bf16LanesAvx512 : AttentionLanesAvx512 {
     }
   }
   static void pack_k(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
-                     std::uint32_t* panel) {
-    pack_k_panel_avx512(rows, keys, steps, KeyLoad{rows}, panel);
+                     std::int64_t stride, std::uint32_t* panel) {
+    pack_k_panel_avx512(rows, keys, steps, stride, KeyLoad{rows}, panel);
   }
   /// V of one panel of keys, then zeros to a whole step of the tiles; true if a value is not
   /// finite.

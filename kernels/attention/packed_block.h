@@ -13,16 +13,18 @@
 
 namespace pareto {
 
-/// A source of blocks (block_softmax.h); one per thread. K [panels][steps][panel keys], V [panels
-/// of columns] [keys / pair][panel columns], in the dwords of register_tiles.h; zeros stand beyond
-/// head_dim and head_dim_v, and beyond the last key as far as tiles read V.
+/// A source of blocks (block_softmax.h); one per thread. K [panels][steps][k_stride keys], V
+/// [panels of columns] [keys / pair][panel columns], in the dwords of register_tiles.h; zeros stand
+/// beyond head_dim and head_dim_v, and beyond the last key as far as tiles read V.
 template <typename T>
 class PackedBlock {
  public:
-  PackedBlock(const AttentionProblem& p, std::int64_t block_keys)
+  /// `k_stride`: a panel's keys, or fewer if all keys fit.
+  PackedBlock(const AttentionProblem& p, std::int64_t block_keys, std::int64_t k_stride)
       : steps_(T::steps(p.head_dim)),
+        k_stride_(k_stride),
         v_panels_((p.head_dim_v + T::kPanel - 1) / T::kPanel),
-        v_stride_(block_keys / T::kPair * T::kPanel),
+        v_stride_(v_keys(p, block_keys) / T::kPair * T::kPanel),
         k_(block_keys * steps_),
         v_(v_panels_ * v_stride_),
         non_finite_(block_keys / T::kPanel) {
@@ -41,7 +43,7 @@ class PackedBlock {
       const KeyRange next{panel.hi, std::min(panel.hi + T::kPanel, keys.hi)};
       k.prefetch(next);
       v.prefetch(next);
-      T::pack_k(k, panel, steps_, k_.data() + at * steps_);
+      T::pack_k(k, panel, steps_, k_stride_, k_.data() + at * steps_);
       const bool odd =
           T::pack_v(v, panel, v_panels_, v_stride_, v_.data() + at / T::kPair * T::kPanel);
       non_finite_[at / T::kPanel] = odd ? 1 : 0;
@@ -55,6 +57,7 @@ class PackedBlock {
   }
 
   [[nodiscard]] const KeyRange& keys() const { return keys_; }
+  [[nodiscard]] std::int64_t k_stride() const { return k_stride_; }
   [[nodiscard]] const std::uint32_t* k_panel(std::int64_t i) const {
     return k_.data() + i * T::kPanel * steps_;
   }
@@ -66,7 +69,13 @@ class PackedBlock {
   [[nodiscard]] const std::uint8_t* non_finite() const { return non_finite_.data(); }
 
  private:
+  // Panels of columns lie close to one another if the keys are few.
+  static std::int64_t v_keys(const AttentionProblem& p, std::int64_t block_keys) {
+    return std::min(block_keys, (p.seq_kv + T::kPanel - 1) / T::kPanel * T::kPanel);
+  }
+
   std::int64_t steps_;
+  std::int64_t k_stride_;
   std::int64_t v_panels_;
   std::int64_t v_stride_;  ///< dwords from one panel of columns to the next
   KeyRange keys_;

@@ -23,7 +23,7 @@ void pack_k_codes(const KvRows& rows, const KvLayout& layout, Code* out) {
   for (std::int64_t j = 0; j < rows.sequence.seq_kv; ++j) {
     Code* panel = out + j / layout.panel * layout.k_panel_size();
     for (std::int64_t c = 0; c < rows.count; ++c) {
-      const std::int64_t step = c / layout.pair * layout.panel + j % layout.panel;
+      const std::int64_t step = c / layout.pair * layout.k_stride + j % layout.panel;
       panel[step * layout.pair + c % layout.pair] = code_at<Code>(rows, j, c);
     }
   }

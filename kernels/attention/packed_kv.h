@@ -16,7 +16,7 @@
 namespace pareto {
 
 /// A *step* is one dword of the reduction: `pair` elements of d in K, `pair` keys in V.
-///   K [k_panels][steps][panel keys][pair]    V [v_panels][keys / pair][panel columns][pair]
+///   K [k_panels][steps][k_stride keys][pair]    V [v_panels][keys / pair][panel columns][pair]
 /// Zeros stand beyond head_dim, head_dim_v and the last key.
 struct KvLayout {
   std::int64_t panel = 0;
@@ -24,10 +24,15 @@ struct KvLayout {
   std::int64_t steps = 0;
   std::int64_t k_panels = 0;
   std::int64_t v_panels = 0;
-  std::int64_t keys = 0;  ///< k_panels · panel
+  std::int64_t keys = 0;      ///< k_panels · panel
+  std::int64_t k_stride = 0;  ///< ≤ panel, less only if all keys fit
+  std::int64_t v_stride = 0;  ///< keys from one panel of V to the next
 
-  static KvLayout of(const AttentionProblem& p, std::int64_t panel, std::int64_t pair) {
+  static KvLayout of(const AttentionProblem& p, std::int64_t panel, std::int64_t pair,
+                     std::int64_t k_stride) {
     KvLayout layout;
+    layout.k_stride = k_stride;
+    layout.v_stride = (p.seq_kv + pair - 1) / pair * pair;
     layout.panel = panel;
     layout.pair = pair;
     layout.steps = (p.head_dim + pair - 1) / pair;
@@ -37,12 +42,12 @@ struct KvLayout {
     return layout;
   }
   // In elements.
-  [[nodiscard]] std::int64_t k_panel_size() const { return steps * pair * panel; }
+  [[nodiscard]] std::int64_t k_panel_size() const { return steps * pair * k_stride; }
   [[nodiscard]] std::int64_t k_size() const { return k_panels * k_panel_size(); }
-  [[nodiscard]] std::int64_t v_size() const { return v_panels * keys * panel; }
+  [[nodiscard]] std::int64_t v_size() const { return v_panels * v_stride * panel; }
   /// Of V's panel at a key that is a multiple of `pair`.
   [[nodiscard]] std::int64_t v_at(std::int64_t v_panel, std::int64_t key) const {
-    return (v_panel * keys + key) * panel;
+    return (v_panel * v_stride + key) * panel;
   }
 };
 

@@ -40,7 +40,7 @@ class PrefillAttention : public Prepared {
         ends_(p_, key_blocks_) {
     for (int thread = 0; thread < blocks_.threads(); ++thread) {
       spaces_.push_back(key_blocks_.make_space(blocks_.max_rows()));
-      packed_.emplace_back(p_, key_blocks_.block_keys());
+      packed_.emplace_back(p_, key_blocks_.block_keys(), key_blocks_.k_stride());
     }
   }
 
@@ -68,6 +68,7 @@ class PrefillAttention : public Prepared {
       if (!blocks_.block(task, 0, call.tables, block)) continue;
       const KvHeadScales scales = KvHeadScales::of(p_, call.in, block.sequence.b, block.head_kv);
       ends_.begin(call, block, scales.k, space);
+      key_blocks_.begin(block.rows(), space);
       for (std::int64_t key = block.keys.lo; key < block.keys.hi; key += step) {
         packed.pack(p_, call.in, block.sequence, block.head_kv,
                     {key, std::min(key + step, block.keys.hi)});

@@ -27,7 +27,6 @@ class RowEnds {
 
   void begin(const AttentionCall& call, const RowBlock& block, float k_head_scale,
              Space& space) const {
-    std::fill_n(space.o.data(), block.rows() * blocks_.o_stride(), 0.0F);
     for (std::int64_t r = 0; r < block.rows(); ++r) {
       space.rows[r].terms = terms_of_row(p_, call, block, r, k_head_scale);
       space.rows[r].state = {};

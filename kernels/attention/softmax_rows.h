@@ -30,7 +30,8 @@ float mask_panels(const KeyRange& range, std::int64_t block, float* s, std::int6
   return T::reduce_max(top);
 }
 
-/// The largest of s[first … last), −∞ if there is none. first, last: multiples of the panel.
+/// The largest of s[first … last), −∞ if there is none. first: a multiple of the panel, last: of a
+/// register.
 template <typename T>
 float max_panels(const float* s, std::int64_t first, std::int64_t last) {
   using Reg = typename T::Reg;
@@ -39,12 +40,14 @@ float max_panels(const float* s, std::int64_t first, std::int64_t last) {
   for (int c = 0; c < T::kColumns; ++c) {
     most[c] = T::V::set1(-std::numeric_limits<float>::infinity());
   }
-  for (std::int64_t j = first; j < last; j += T::kPanel) {
+  std::int64_t j = first;
+  for (; j + T::kPanel <= last; j += T::kPanel) {
 #pragma GCC unroll 4
     for (int c = 0; c < T::kColumns; ++c) {
       most[c] = T::V::max(most[c], T::load_floats(s + j + c * T::kLanes));
     }
   }
+  for (; j < last; j += T::kLanes) most[0] = T::V::max(most[0], T::load_floats(s + j));
 #pragma GCC unroll 4
   for (int c = 1; c < T::kColumns; ++c) most[0] = T::V::max(most[0], most[c]);
   return T::reduce_max(most[0]);
@@ -52,7 +55,7 @@ float max_panels(const float* s, std::int64_t first, std::int64_t last) {
 
 /// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞
 /// where the row does not see the key, and returns the largest. k_scale, if any: per key from the
-/// block's first. first, last: multiples of the panel.
+/// block's first. first, last: multiples of a register.
 template <typename T>
 float apply_terms(const LogitTerms& terms, const float* k_scale, std::int64_t block, float* s,
                   std::int64_t first, std::int64_t last) {
@@ -90,9 +93,29 @@ struct NothingBetween {
   void operator()() const {}
 };
 
+/// C registers of weights in place of s[j …], added to sum; as `weigh`.
+template <typename T, int C>
+inline __attribute__((always_inline)) void weigh_registers(float* s, std::int64_t j,
+                                                           typename T::Reg scale,
+                                                           typename T::Reg minus_shift,
+                                                           const float* v_scale,
+                                                           typename T::Reg (&sum)[T::kColumns]) {
+  using V = typename T::V;
+  typename T::Reg p[C];
+#pragma GCC unroll 4
+  for (int c = 0; c < C; ++c) {
+    p[c] = exp2_vector<T::kExpDegree, V>(
+        V::fma(T::load_floats(s + j + c * T::kLanes), scale, minus_shift));
+    sum[c] = V::add(sum[c], p[c]);
+    if (v_scale != nullptr) p[c] = V::mul(p[c], T::load_floats(v_scale + j + c * T::kLanes));
+  }
+  T::store_weights(reinterpret_cast<std::uint32_t*>(s) + j / T::kPair, p);
+}
+
 /// Replaces s[first … last) by weights 2^(s·factor − shift), as operands of value_tile (kPair
 /// weights per dword, those of s[j] in dword j / kPair), and returns their sum before rounding.
-/// v_scale, if any, multiplies what is stored. between() is called after every panel.
+/// v_scale, if any, multiplies what is stored. between() is called after every panel, whole or not.
+/// first: a multiple of the panel, last: of kPair registers.
 template <typename T, typename Between = NothingBetween>
 float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float shift,
             const float* v_scale, const Between& between = {}) {
@@ -103,16 +126,15 @@ float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float
   Reg sum[T::kColumns];
 #pragma GCC unroll 4
   for (int c = 0; c < T::kColumns; ++c) sum[c] = V::set1(0.0F);
-  for (std::int64_t j = first; j < last; j += T::kPanel) {
-    Reg p[T::kColumns];
-#pragma GCC unroll 4
-    for (int c = 0; c < T::kColumns; ++c) {
-      p[c] = exp2_vector<T::kExpDegree, V>(
-          V::fma(T::load_floats(s + j + c * T::kLanes), scale, minus_shift));
-      sum[c] = V::add(sum[c], p[c]);
-      if (v_scale != nullptr) p[c] = V::mul(p[c], T::load_floats(v_scale + j + c * T::kLanes));
+  std::int64_t j = first;
+  for (; j + T::kPanel <= last; j += T::kPanel) {
+    weigh_registers<T, T::kColumns>(s, j, scale, minus_shift, v_scale, sum);
+    between();
+  }
+  if (j < last) {
+    for (; j < last; j += T::kPair * T::kLanes) {
+      weigh_registers<T, T::kPair>(s, j, scale, minus_shift, v_scale, sum);
     }
-    T::store_weights(reinterpret_cast<std::uint32_t*>(s) + j / T::kPair, p);
     between();
   }
 #pragma GCC unroll 4

@@ -29,6 +29,7 @@ class StoredBlock {
   }
 
   [[nodiscard]] const KeyRange& keys() const { return keys_; }
+  [[nodiscard]] std::int64_t k_stride() const { return kv_.layout().k_stride; }
   const std::uint32_t* k_panel(std::int64_t i) {
     const std::int64_t elements = kv_.layout().k_panel_size();
     return words(kv_.k(head_), (keys_.lo / T::kPanel + i) * elements, elements, k_);

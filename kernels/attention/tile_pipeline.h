@@ -48,6 +48,11 @@ class TilePipeline : public BlockSoftmax<T> {
     return space;
   }
 
+  /// Before the first block of a task of `rows` rows: products are added to o.
+  void begin(std::int64_t rows, Space& space) const {
+    std::fill_n(space.o.data(), rows * this->o_stride_, 0.0F);
+  }
+
   /// o and the softmax of rows [0, rows) go on over one block.
   template <typename Source>
   void visit_all(std::int64_t rows, Source& source, Tiles& tiles, Space& space) const {
@@ -188,8 +193,10 @@ class TilePipeline : public BlockSoftmax<T> {
   void soften(const Unit& unit, Source& source, Space& space, Queue& queue) const {
     std::int64_t panels = 0;
     for (std::int64_t r = unit.lo; r < unit.hi; r += T::kRows) {
-      panels += (std::min(r + T::kRows, unit.hi) - r) *
-                this->panels_of(space.tiles[r / T::kRows].any, source.keys()).size() / T::kPanel;
+      panels +=
+          (std::min(r + T::kRows, unit.hi) - r) *
+          ((this->panels_of(space.tiles[r / T::kRows].any, source.keys()).size() + T::kPanel - 1) /
+           T::kPanel);
     }
     queue.spread_over(panels);
     for (std::int64_t r = unit.lo; r < unit.hi; r += T::kRows) {
