@@ -77,7 +77,7 @@ class DecodeAttention : public Prepared {
       const std::int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
       if (task >= blocks_.tasks()) return;
       RowBlock block;
-      if (!blocks_.block(task / parts, task % parts, call.tables, block)) continue;
+      if (!blocks_.block(task, call.tables, block)) continue;
       const std::int64_t head = kv_.head(block.sequence.b, block.head_kv);
       ends_.begin(call, block, kv_.head_scales(head).k, space);
       for (std::int64_t key = block.keys.lo; key < block.keys.hi; key += step) {
@@ -101,7 +101,7 @@ class DecodeAttention : public Prepared {
     const auto [begin, end] = share_of(blocks_.row_tasks(), thread, threads);
     for (std::int64_t task = begin; task < end; ++task) {
       RowBlock block;
-      if (!blocks_.block(task, 0, call.tables, block)) continue;
+      if (!blocks_.block(task * blocks_.parts(), call.tables, block)) continue;
       for (std::int64_t r = 0; r < block.rows(); ++r) {
         space.rows[r].state = parts_.combine(task, r, space.o.data() + r * key_blocks_.o_stride());
       }

@@ -65,7 +65,7 @@ class PrefillAttention : public Prepared {
       const std::int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
       if (task >= blocks_.tasks()) return;
       RowBlock block;
-      if (!blocks_.block(task, 0, call.tables, block)) continue;
+      if (!blocks_.block(task, call.tables, block)) continue;
       const KvHeadScales scales = KvHeadScales::of(p_, call.in, block.sequence.b, block.head_kv);
       ends_.begin(call, block, scales.k, space);
       key_blocks_.begin(block.rows(), space);

@@ -27,6 +27,17 @@ constexpr std::int64_t kMinPartKeys = 256;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+struct Division {
+  std::int64_t quotient = 0;
+  std::int64_t remainder = 0;
+};
+// a ≥ 0, b > 0. A task of one row and few keys takes as long as some thirty divisions.
+Division divide(std::int64_t a, std::int64_t b) {
+  if (a < b) return {0, a};
+  if (b == 1) return {a, 0};
+  return {a / b, a % b};
+}
+
 std::int64_t multiply_adds(const AttentionProblem& p) {
   return p.batch * p.heads_q * p.seq_q * p.seq_kv * (p.head_dim + p.head_dim_v);
 }
@@ -38,7 +49,7 @@ std::int64_t keys_per_block(const AttentionProblem& problem) {
 }
 
 RowBlocks::RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile)
-    : p_(problem), panel_(panel), threads_(threads) {
+    : p_(problem), panel_(panel), group_(p_.group()), threads_(threads) {
   if (!p_.decode() && multiply_adds(p_) < kWorthSharing) threads_ = 1;
   choose_rows(row_tile);
   tasks_per_head_ = blocks_of_head(p_.seq_q);
@@ -97,34 +108,35 @@ KeyRange RowBlocks::keys_of(const RowBlock& block) const {
   const AttentionSequence& s = block.sequence;
   const KeyRange first = p_.visible(block.first_query, s.seq_q, s.seq_kv);
   const KeyRange last = p_.visible(block.first_query + block.queries - 1, s.seq_q, s.seq_kv);
-  const std::int64_t lo = std::min(first.lo, last.hi) / panel_;
-  const std::int64_t hi = divide_up(last.hi, panel_);
-  const std::int64_t count = hi - lo;
+  const std::int64_t lo = divide(std::min(first.lo, last.hi), panel_).quotient;
+  if (parts_ == 1) return {lo * panel_, last.hi};
+  const std::int64_t count = divide_up(last.hi, panel_) - lo;
   return {(lo + count * block.part / parts_) * panel_,
           std::min((lo + count * (block.part + 1) / parts_) * panel_, last.hi)};
 }
 
-bool RowBlocks::block(std::int64_t row_task, std::int64_t part, const AttentionTables& tables,
-                      RowBlock& block) const {
-  const std::int64_t head = row_task / tasks_per_head_;
-  block.sequence = AttentionSequence::of(p_, tables, head / p_.heads_kv);
-  block.head_kv = head % p_.heads_kv;
-  block.part = part;
+bool RowBlocks::block(std::int64_t task, const AttentionTables& tables, RowBlock& block) const {
+  const Division part = divide(task, parts_);
+  const Division of_head = divide(part.quotient, tasks_per_head_);
+  const Division head = divide(of_head.quotient, p_.heads_kv);
+  block.sequence = AttentionSequence::of(p_, tables, head.quotient);
+  block.head_kv = head.remainder;
+  block.part = part.remainder;
   const std::int64_t seq_q = block.sequence.seq_q;
-  const std::int64_t blocks = blocks_of_head(seq_q);
+  const std::int64_t blocks = seq_q == p_.seq_q ? tasks_per_head_ : blocks_of_head(seq_q);
   // The last queries see the most keys under a causal mask.
-  const std::int64_t index = blocks - 1 - row_task % tasks_per_head_;
+  const std::int64_t index = blocks - 1 - of_head.remainder;
   if (index < 0) return false;
   if (seq_q >= rows_) {
-    const std::int64_t group = p_.group();
-    block.first_head = block.head_kv * group + index % group;
+    const Division query = divide(index, group_);
+    block.first_head = block.head_kv * group_ + query.remainder;
     block.heads = 1;
-    block.first_query = index / group * rows_;
+    block.first_query = query.quotient * rows_;
     block.queries = std::min(rows_, seq_q - block.first_query);
   } else {
-    const std::int64_t heads = rows_ / seq_q;
-    block.first_head = block.head_kv * p_.group() + index * heads;
-    block.heads = std::min(heads, (block.head_kv + 1) * p_.group() - block.first_head);
+    const std::int64_t heads = divide(rows_, seq_q).quotient;
+    block.first_head = block.head_kv * group_ + index * heads;
+    block.heads = std::min(heads, (block.head_kv + 1) * group_ - block.first_head);
     block.first_query = 0;
     block.queries = seq_q;
   }

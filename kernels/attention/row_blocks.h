@@ -21,8 +21,6 @@ struct RowBlock {
   KeyRange keys;          ///< begins at a panel
 
   [[nodiscard]] std::int64_t rows() const { return heads * queries; }
-  [[nodiscard]] std::int64_t head(std::int64_t r) const { return first_head + r / queries; }
-  [[nodiscard]] std::int64_t query(std::int64_t r) const { return first_query + r % queries; }
 };
 
 /// Keys per block of the online softmax: a function of the problem alone, since the variant's
@@ -45,8 +43,7 @@ class RowBlocks {
   /// Most rows that a task can have.
   [[nodiscard]] std::int64_t max_rows() const { return max_rows_; }
   /// Task number = row task · parts + part. False if it has no rows.
-  bool block(std::int64_t row_task, std::int64_t part, const AttentionTables& tables,
-             RowBlock& block) const;
+  bool block(std::int64_t task, const AttentionTables& tables, RowBlock& block) const;
 
  private:
   void choose_rows(int row_tile);
@@ -57,6 +54,7 @@ class RowBlocks {
 
   AttentionProblem p_;
   std::int64_t panel_;
+  std::int64_t group_;
   int threads_;
   std::int64_t rows_ = 0;  ///< wanted per task
   std::int64_t max_rows_ = 0;

@@ -27,36 +27,32 @@ class RowEnds {
 
   void begin(const AttentionCall& call, const RowBlock& block, float k_head_scale,
              Space& space) const {
-    for (std::int64_t r = 0; r < block.rows(); ++r) {
-      space.rows[r].terms = terms_of_row(p_, call, block, r, k_head_scale);
-      space.rows[r].state = {};
-      const std::int64_t row = block.sequence.q_row(block.head(r), block.query(r));
-      T::pack_q(call.in[kAttentionQ], row * p_.head_dim, p_.head_dim,
-                space.q.data() + r * blocks_.q_stride());
-    }
-    for (std::int64_t first = 0; first < block.rows(); first += T::kRows) {
-      constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
-      TileKeys& tile = space.tiles[first / T::kRows];
-      tile = {.any = {kFar, 0}, .all = {0, kFar}};
-      for (std::int64_t r = first; r < std::min(first + T::kRows, block.rows()); ++r) {
-        const KeyRange& range = space.rows[r].terms.range;
-        tile.all = {std::max(tile.all.lo, range.lo), std::min(tile.all.hi, range.hi)};
-        if (range.size() == 0) continue;
-        tile.any = {std::min(tile.any.lo, range.lo), std::max(tile.any.hi, range.hi)};
+    std::int64_t r = 0;
+    for (std::int64_t head = block.first_head; head < block.first_head + block.heads; ++head) {
+      for (std::int64_t i = 0; i < block.queries; ++i, ++r) {
+        const std::int64_t query = block.first_query + i;
+        space.rows[r].terms = terms_of_query(p_, call, block.sequence, head, query, k_head_scale);
+        space.rows[r].state = {};
+        const std::int64_t row = block.sequence.q_row(head, query);
+        T::pack_q(call.in[kAttentionQ], row * p_.head_dim, p_.head_dim,
+                  space.q.data() + r * blocks_.q_stride());
       }
     }
+    span_tiles(block.rows(), space);
   }
 
   void finish(const AttentionCall& call, const RowBlock& block, float v_head_scale,
               const Space& space) const {
-    for (std::int64_t r = 0; r < block.rows(); ++r) {
-      const std::int64_t head = block.head(r);
+    std::int64_t r = 0;
+    for (std::int64_t head = block.first_head; head < block.first_head + block.heads; ++head) {
       const float sink =
           call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
-      FinishedRow finished = finish_row(space.rows[r].state, sink);
-      finished.factor *= v_head_scale;
-      store(call, block.sequence.q_row(head, block.query(r)),
-            space.o.data() + r * blocks_.o_stride(), finished);
+      for (std::int64_t i = 0; i < block.queries; ++i, ++r) {
+        FinishedRow finished = finish_row(space.rows[r].state, sink);
+        finished.factor *= v_head_scale;
+        store(call, block.sequence.q_row(head, block.first_query + i),
+              space.o.data() + r * blocks_.o_stride(), finished);
+      }
     }
   }
 
@@ -69,6 +65,21 @@ class RowEnds {
   }
 
  private:
+  // Which keys the rows of each tile see.
+  static void span_tiles(std::int64_t rows, Space& space) {
+    for (std::int64_t first = 0; first < rows; first += T::kRows) {
+      constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
+      TileKeys& tile = space.tiles[first / T::kRows];
+      tile = {.any = {kFar, 0}, .all = {0, kFar}};
+      for (std::int64_t r = first; r < std::min(first + T::kRows, rows); ++r) {
+        const KeyRange& range = space.rows[r].terms.range;
+        tile.all = {std::max(tile.all.lo, range.lo), std::min(tile.all.hi, range.hi)};
+        if (range.size() == 0) continue;
+        tile.any = {std::min(tile.any.lo, range.lo), std::max(tile.any.hi, range.hi)};
+      }
+    }
+  }
+
   void store(const AttentionCall& call, std::int64_t row, const float* o,
              const FinishedRow& finished) const {
     call.lse.as<float>()[row] = finished.lse;

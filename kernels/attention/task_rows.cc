@@ -28,9 +28,4 @@ LogitTerms terms_of_query(const AttentionProblem& problem, const AttentionCall& 
   return terms;
 }
 
-LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
-                        const RowBlock& block, std::int64_t r, float k_head_scale) {
-  return terms_of_query(problem, call, block.sequence, block.head(r), block.query(r), k_head_scale);
-}
-
 }  // namespace pareto

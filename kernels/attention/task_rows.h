@@ -6,7 +6,6 @@
 
 #include "harness/variant.h"
 #include "kernels/attention/finish_row.h"
-#include "kernels/attention/row_blocks.h"
 #include "reference/attention.h"
 
 namespace pareto {
@@ -61,9 +60,5 @@ struct TaskRow {
 LogitTerms terms_of_query(const AttentionProblem& problem, const AttentionCall& call,
                           const AttentionSequence& sequence, std::int64_t head, std::int64_t query,
                           float k_head_scale);
-
-/// The terms of row r of a task.
-LogitTerms terms_of_row(const AttentionProblem& problem, const AttentionCall& call,
-                        const RowBlock& block, std::int64_t r, float k_head_scale);
 
 }  // namespace pareto
