@@ -31,7 +31,7 @@ struct Division {
   std::int64_t quotient = 0;
   std::int64_t remainder = 0;
 };
-// a ≥ 0, b > 0. A task of one row and few keys takes as long as some thirty divisions.
+// a ≥ 0, b > 0. A task of one row and one key is short enough for its divisions to count.
 Division divide(std::int64_t a, std::int64_t b) {
   if (a < b) return {0, a};
   if (b == 1) return {a, 0};

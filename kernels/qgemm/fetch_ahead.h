@@ -12,13 +12,15 @@ inline long l1_bytes() {
   static const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
   return bytes;
 }
-/// Where W is used as fast as memory brings it (one row of int8, bytes or nibbles): into L1, an
-/// eighth of it ahead, 6 KiB of 48. Cores with 32 KiB do better left alone: their own prefetchers
-/// follow one ascending stream (w4a8_g128 on Zen 4: 77 % of the read ceiling become 84).
+/// Whether the group-wise int8 tile of a single row fetches W, which it uses faster than memory
+/// brings it. With 32 KiB of L1 it does better left alone: the hardware's prefetchers follow its
+/// one ascending stream (w4a8_g128 on Zen 4: 77 % of the read ceiling become 84). Tiles that decode
+/// (coded_tile_avx512.h) lose without, up to 80 % more time for nibbles.
 inline bool fetches_near() { return l1_bytes() >= 48 << 10; }
+/// Into L1, an eighth of it ahead: 6 KiB of 48, 4 KiB of 32 (8 KiB lost 5 % on Zen 4).
 inline const std::ptrdiff_t kNearBytes = fetches_near() ? l1_bytes() / 8 : 4 << 10;
-/// Where it is not: into L2, so that misses do not queue for the few buffers of L1 (w4a8_g128 from
-/// DRAM, M = 16: 75 % of the VNNI ceiling become 87, M = 4: 61 become 83).
+/// Where W is used more slowly: into L2, so that misses do not queue for the few buffers of L1
+/// (w4a8_g128 from DRAM, M = 16: 75 % of the VNNI ceiling become 87, M = 4: 61 become 83).
 inline constexpr std::ptrdiff_t kFarBytes = 16 << 10;
 
 enum class Ahead { kNear, kFar };
