@@ -61,7 +61,4 @@ struct Experiment {
 /// "file:line: …" with the nearest right word.
 Experiment read_experiment(const std::string& path, bool quick);
 
-/// True if `text` matches a glob of `*` and `?`.
-bool matches_glob(std::string_view pattern, std::string_view text);
-
 }  // namespace pareto

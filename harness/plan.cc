@@ -9,6 +9,7 @@
 
 #include "harness/errors.h"
 #include "harness/estimate.h"
+#include "harness/glob.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 #include "harness/tensor_file.h"
@@ -253,9 +254,7 @@ void estimate(Group& group, const MeasureSettings& measure) {
   group.estimated_s = 0;
   for (const Case& subject : group.cases) {
     group.memory_bytes += estimated_memory_bytes(subject);
-    const double call_s = estimated_call_s(subject);
-    // Checks cost about ten calls of reference speed; sampling at least three calls.
-    group.estimated_s += std::max(measure.budget_s, 3 * call_s) * measure.processes + 10 * call_s;
+    group.estimated_s += estimated_case_s(subject, measure.budget_s, measure.processes);
   }
 }
 

@@ -1,24 +1,14 @@
-// Runs a plan: one child process per group and repetition, case files when a group is complete.
+// Runs a plan: group after group, case files when a group is complete.
 #pragma once
 
-#include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
-#include "harness/group_session.h"
+#include "harness/ceilings.h"
+#include "harness/group_run.h"
 #include "harness/plan.h"
 
 namespace pareto {
-
-struct RunOptions {
-  std::filesystem::path folder;  ///< of the case files; empty: nothing is written
-  bool energy = false;
-  bool check = true;
-  std::map<std::string, std::string> provenance;  ///< texts stored in every case file
-  /// One line of progress; `final` lines stay, others may be overwritten.
-  std::function<void(const std::string& line, bool final)> progress;
-};
 
 struct RunSummary {
   std::size_t planned = 0;
@@ -32,13 +22,6 @@ struct RunSummary {
 /// Measures every group that lacks a valid file. MachineError when a file cannot be written; what
 /// was reported before stays.
 RunSummary run_plan(const Plan& plan, const MeasureSettings& measure, const RunOptions& options);
-
-/// Measures one group in child processes and returns the merged records; a crash or hang of a
-/// variant becomes its failed record and the others are measured without it. `battery_passed` is
-/// read and extended.
-std::vector<CaseRecord> measure_isolated(const Group& group, const MeasureSettings& measure,
-                                         const RunOptions& options, const Ceilings& ceilings,
-                                         std::set<std::string>& battery_passed);
 
 /// This machine's ceilings, measured now in a child process (quick: within 2 s).
 Ceilings measure_ceilings_isolated(bool quick);

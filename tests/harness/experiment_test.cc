@@ -8,6 +8,7 @@
 #include <set>
 
 #include "harness/errors.h"
+#include "harness/glob.h"
 #include "harness/machine.h"
 #include "harness/plan.h"
 #include "harness/registry.h"
@@ -104,6 +105,18 @@ TEST_F(ExperimentTest, GroupsTooBigForHalfTheMemoryAreSplitByWhatIsCompressed) {
     EXPECT_NE(part.cases[0].problem.word("kv_dtype"), "same");
     EXPECT_EQ(part.cases[1].problem.word("kv_dtype"), "same");
   }
+}
+
+// Cold operand sets must be drawn and packed before anything is sampled.
+TEST_F(ExperimentTest, EstimatesCountWhatACaseHoldsAndItsProcesses) {
+  const auto estimated_s = [&](const std::string& cache, const std::string& measure) {
+    const std::string path = write(std::string(kSweep) + "M = 4\ncache = \"" + cache +
+                                   "\"\n[measure]\nbudget_s = 0.01\n" + measure);
+    return make_plan(read_experiment(path, false), {}).estimated_s;
+  };
+  const double warm_s = estimated_s("warm", "");
+  EXPECT_GT(estimated_s("cold", ""), warm_s + 1e-9 * this_machine().last_level_bytes());
+  EXPECT_NEAR(estimated_s("warm", "processes = 3\n"), warm_s + 0.02, 1e-6);
 }
 
 TEST_F(ExperimentTest, GlobsChooseVariantsAndWords) {

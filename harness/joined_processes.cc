@@ -1,0 +1,53 @@
+#include "harness/joined_processes.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "harness/stopping.h"
+
+namespace pareto {
+namespace {
+
+// Medians of the blocks of one process, or of all (process < 0), in order.
+std::vector<double> block_medians_of(const SampleSet& samples, std::int32_t process) {
+  std::map<std::pair<std::int32_t, std::int32_t>, std::vector<double>> blocks;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    if (process >= 0 && samples.process[i] != process) continue;
+    blocks[{samples.process[i], samples.block[i]}].push_back(samples.seconds[i]);
+  }
+  std::vector<double> medians;
+  for (const auto& [key, values] : blocks) medians.push_back(median_of(values));
+  return medians;
+}
+
+}  // namespace
+
+void join_process(CaseRecord& record, const CaseRecord& more) {
+  SampleSet& into = record.samples;
+  const SampleSet& from = more.samples;
+  into.seconds.insert(into.seconds.end(), from.seconds.begin(), from.seconds.end());
+  into.block.insert(into.block.end(), from.block.begin(), from.block.end());
+  into.round.insert(into.round.end(), from.round.begin(), from.round.end());
+  into.process.insert(into.process.end(), from.process.begin(), from.process.end());
+  into.start_s.insert(into.start_s.end(), from.start_s.begin(), from.start_s.end());
+  if (more.row.value("unstable", false)) record.row["unstable"] = true;
+}
+
+void summarize_processes(CaseRecord& record, int processes) {
+  if (record.samples.size() == 0) return;
+  const std::vector<double> pooled = block_medians_of(record.samples, -1);
+  std::vector<double> medians;
+  for (int process = 0; process < processes; ++process) {
+    const std::vector<double> blocks = block_medians_of(record.samples, process);
+    if (!blocks.empty()) medians.push_back(median_of(blocks));
+  }
+  const Interval interval =
+      medians.size() >= 5 ? process_interval(medians) : median_interval(pooled);
+  record.row["time_median_s"] = number_or_null(median_of(medians));
+  record.row["time_lo_s"] = number_or_null(interval.lo);
+  record.row["time_hi_s"] = number_or_null(interval.hi);
+  record.row["samples"] = record.samples.size();
+}
+
+}  // namespace pareto
