@@ -2,7 +2,8 @@
 // holds exactly; P is rounded to bf16, sums are fp32.
 //
 // Idea: prefill_attention.h and decode_attention.h with 6 × 64 tiles over pairs; vcvtne2ps2bf16
-// packs neighbouring weights into the pairs that V's panels expect.
+// packs neighbouring weights into the pairs that V's panels expect. Up to 64 keys go through
+// short_attention.h, with the same tiles.
 // Bottleneck: vdpbf16ps in prefill (twice fp32's rate on Zen 5, half of it on Sapphire Rapids);
 // reading K and V in decode.
 // Layout: K [keys / 64][d / 2][64][2], V [d_v / 64][keys / 2][64][2]; bf16, in decode of one-byte
@@ -10,6 +11,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -37,6 +39,7 @@
 #include "kernels/attention/decode_attention.h"
 #include "kernels/attention/lanes_avx512_bf16.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/short_attention.h"
 
 namespace pareto {
 namespace {
@@ -53,12 +56,14 @@ struct Bf16Avx512 : Bf16LanesAvx512<2> {
 
 using Prefill = PrefillAttention<Bf16Avx512>;
 using Decode = DecodeAttention<Bf16Avx512>;
+using Short = ShortAttention<Bf16Avx512>;
 
 #pragma GCC pop_options
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
   const AttentionProblem p = AttentionProblem::from(problem);
+  if (Short::takes(p)) return std::make_unique<Short>(p, in, pool);
   if (p.decode()) return std::make_unique<Decode>(p, in, pool);
   return std::make_unique<Prefill>(p, pool);
 }

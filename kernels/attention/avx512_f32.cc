@@ -2,12 +2,14 @@
 //
 // Idea: prefill_attention.h and decode_attention.h with 6 × 64 tiles: 24 accumulators, 4 loads, 1
 // broadcast per step.
+// Up to 64 keys go through short_attention.h, with the same tiles.
 // Bottleneck: multiply-add units in prefill; reading K and V in decode.
 // Layout: K [keys / 64][d][64], V [d_v / 64][keys][64]; fp32 in prefill, the operands' own type in
 // decode.
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -33,6 +35,7 @@
 #include "kernels/attention/decode_attention.h"
 #include "kernels/attention/lanes_avx512.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/short_attention.h"
 
 namespace pareto {
 namespace {
@@ -116,12 +119,14 @@ struct F32Avx512 : AttentionLanesAvx512 {
 
 using Prefill = PrefillAttention<F32Avx512>;
 using Decode = DecodeAttention<F32Avx512>;
+using Short = ShortAttention<F32Avx512>;
 
 #pragma GCC pop_options
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
   const AttentionProblem p = AttentionProblem::from(problem);
+  if (Short::takes(p)) return std::make_unique<Short>(p, in, pool);
   if (p.decode()) return std::make_unique<Decode>(p, in, pool);
   return std::make_unique<Prefill>(p, pool);
 }

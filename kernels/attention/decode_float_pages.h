@@ -48,7 +48,10 @@ class DecodeFloatPages {
     // Tiles of equal height.
     const std::int64_t tiles = (page.rows + T::kRows - 1) / T::kRows;
     const std::int64_t height = (page.rows + tiles - 1) / tiles;
+    NextPage next(page.data + layout_.bytes(), tiles < kTilesToFetch ? 0 : layout_.bytes(),
+                  tiles * (1 + (layout_.columns + layout_.panel - 1) / layout_.panel));
     for (std::int64_t r = 0; r < page.rows; r += height) {
+      next.fetch();
       DecodeTiles<T>::score(std::min(height, page.rows - r))(space.q.data() + r * q_stride_,
                                                              q_stride_, page.data, layout_.steps,
                                                              space.s.data() + r * kStride, kStride);
@@ -61,6 +64,7 @@ class DecodeFloatPages {
     const std::byte* v = page.data + layout_.v_offset();
     for (std::int64_t c = 0; c < layout_.columns; c += layout_.panel) {
       for (std::int64_t r = 0; r < page.rows; r += height) {
+        next.fetch();
         DecodeTiles<T>::add_values(std::min(height, page.rows - r),
                                    layout_.panel_at(c) / T::kLanes)(
             weights(r, space), kStride, v + c * kKeys * layout_.element_bytes, kKeys / T::kPair,
@@ -71,6 +75,27 @@ class DecodeFloatPages {
 
  private:
   static constexpr std::int64_t kStride = kKeys + 16;  // of scores and weights: lines, odd
+  // With fewer tiles, reading is what takes the time, and hardware follows it better alone.
+  static constexpr std::int64_t kTilesToFetch = 3;
+
+  // Only the first tile of a phase waits for memory; the others have time to bring the next page
+  // closer, a part each.
+  class NextPage {
+   public:
+    NextPage(const std::byte* data, std::int64_t bytes, std::int64_t parts)
+        : at_(data), end_(data + bytes), part_((bytes / kLine + parts - 1) / parts * kLine) {}
+    void fetch() {
+      for (const std::byte* stop = std::min(at_ + part_, end_); at_ < stop; at_ += kLine) {
+        __builtin_prefetch(at_, 0, 2);
+      }
+    }
+
+   private:
+    static constexpr std::int64_t kLine = 64;
+    const std::byte* at_;
+    const std::byte* end_;
+    std::int64_t part_;
+  };
 
   static std::uint32_t* weights(std::int64_t r, DecodeSpace<T>& space) {
     return reinterpret_cast<std::uint32_t*>(space.s.data() + r * kStride);

@@ -77,6 +77,41 @@ struct AttentionLanesAvx512 {
   static float reduce_max(Reg x) { return _mm512_reduce_max_ps(x); }
   static float reduce_add(Reg x) { return _mm512_reduce_add_ps(x); }
   static float first(Reg x) { return _mm512_cvtss_f32(x); }
+  /// Natural logarithm of numbers ≥ 0 and NaN; the error is below 2^-22 of it or of 1/16.
+  static Reg log(Reg x) {
+    const Reg one = _mm512_set1_ps(1.0F);
+    // x = m·2^e with m in [3/4, 3/2); log m = 2·artanh z, a series in z² ≤ 1/25.
+    const Reg m = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);
+    const Reg e = _mm512_getexp_ps(_mm512_div_ps(x, m));
+    const Reg z = _mm512_div_ps(_mm512_sub_ps(m, one), _mm512_add_ps(m, one));
+    const Reg square = _mm512_mul_ps(z, z);
+    Reg series = _mm512_set1_ps(2.0F / 9);
+    series = _mm512_fmadd_ps(series, square, _mm512_set1_ps(2.0F / 7));
+    series = _mm512_fmadd_ps(series, square, _mm512_set1_ps(2.0F / 5));
+    series = _mm512_fmadd_ps(series, square, _mm512_set1_ps(2.0F / 3));
+    series = _mm512_fmadd_ps(_mm512_mul_ps(series, square), z, _mm512_add_ps(z, z));
+    return _mm512_fmadd_ps(e, _mm512_set1_ps(0x1.62e43p-1F), series);
+  }
+
+  /// Lane l is lane (16 / N)·part + l / N of x.
+  template <int N>
+  static Reg spread(Reg x, int part) {
+    if constexpr (N == 1) return x;
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i from =
+        _mm512_add_epi32(_mm512_srli_epi32(lane, N / 2), _mm512_set1_epi32(kLanes / N * part));
+    return _mm512_permutexvar_ps(from, x);
+  }
+  /// Lane l < N: the sum of lanes l, l + N, …
+  template <int N>
+  static Reg sum_spread(Reg x) {
+    static_assert(N == 1 || N == 2 || N == 4);
+    x = _mm512_add_ps(x, _mm512_shuffle_f32x4(x, x, 0x4e));
+    x = _mm512_add_ps(x, _mm512_shuffle_f32x4(x, x, 0xb1));
+    if constexpr (N <= 2) x = _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
+    if constexpr (N == 1) x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
+    return x;
+  }
 
   /// `count` elements from element i of a row of o, times `factor`, rounded once to o's type.
   static void store_row(const Tensor& o, std::int64_t i, std::int64_t count, const float* from,

@@ -80,7 +80,7 @@ class PagedDecode : public Prepared {
     }
     const KeyRange uncovered = uncovered_q_rows(p_, now.tables, now.lse);
     for (std::int64_t row = uncovered.lo; row < uncovered.hi; ++row) {
-      store(now, row, nullptr, {.empty = true});
+      now.store_empty(row, p_.head_dim_v);
     }
   }
 
@@ -147,13 +147,12 @@ class PagedDecode : public Prepared {
 
   void store(const AttentionCall& call, std::int64_t row, const float* o,
              const FinishedRow& finished) const {
-    call.lse.as<float>()[row] = finished.lse;
     if (finished.empty) {
-      std::fill_n(call.o.data + row * p_.head_dim_v * size_of(call.o.dtype),
-                  p_.head_dim_v * size_of(call.o.dtype), std::byte{0});
-      return;
+      call.store_empty(row, p_.head_dim_v);
+    } else {
+      T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, o, finished.factor);
     }
-    T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, o, finished.factor);
+    call.lse.as<float>()[row] = finished.lse;
   }
 
   // Parts of the keys, brought to their common maximum.

@@ -118,10 +118,38 @@ void value_tile(const std::uint32_t* p, std::int64_t ldp, const std::uint32_t* v
   }
 }
 
+/// o[R][C registers] = factor[R] · a[R][steps] · b, whose steps are ldb apart; without factor, 1.
+template <typename T, int R, int C>
+void product_tile(const std::uint32_t* a, std::int64_t lda, const std::uint32_t* b,
+                  std::int64_t ldb, std::int64_t steps, float* o, std::int64_t ldo,
+                  const float* factor) {
+  typename T::Reg acc[R][C];
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) acc[r][c] = T::V::set1(0.0F);
+  }
+  multiply_tile<T, R, C>(acc, a, lda, b, ldb, steps);
+  if (factor != nullptr) {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) acc[r][c] = T::V::mul(acc[r][c], T::V::set1(factor[r]));
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) T::store_floats(o + r * ldo + c * T::kLanes, acc[r][c]);
+  }
+}
+
 using ScoreTile = void (*)(const std::uint32_t*, std::int64_t, const std::uint32_t*, std::int64_t,
                            std::int64_t, float*, std::int64_t, float*);
 using ValueTile = void (*)(const std::uint32_t*, std::int64_t, const std::uint32_t*, std::int64_t,
                            float*, std::int64_t, const float*);
+using ProductTile = void (*)(const std::uint32_t*, std::int64_t, const std::uint32_t*, std::int64_t,
+                             std::int64_t, float*, std::int64_t, const float*);
 
 /// Tiles of every height and width, at [(rows − 1) · kColumns + columns − 1].
 template <typename T, int... kAt>
@@ -131,6 +159,11 @@ constexpr std::array<ScoreTile, sizeof...(kAt)> score_tiles(std::integer_sequenc
 template <typename T, int... kAt>
 constexpr std::array<ValueTile, sizeof...(kAt)> value_tiles(std::integer_sequence<int, kAt...>) {
   return {&value_tile<T, kAt / T::kColumns + 1, kAt % T::kColumns + 1>...};
+}
+template <typename T, int... kAt>
+constexpr std::array<ProductTile, sizeof...(kAt)> product_tiles(
+    std::integer_sequence<int, kAt...>) {
+  return {&product_tile<T, kAt / T::kColumns + 1, kAt % T::kColumns + 1>...};
 }
 
 /// Products of one tile: rows ≤ kRows, columns ≤ kColumns in registers.
@@ -147,11 +180,18 @@ class RegisterTiles {
              const float* alpha) const {
     kValue[at(rows, columns)](p, ldp, v, steps, o, ldo, alpha);
   }
+  /// For scores and values of a panel that holds all keys.
+  static void products(std::int64_t rows, std::int64_t columns, const std::uint32_t* a,
+                       std::int64_t lda, const std::uint32_t* b, std::int64_t ldb,
+                       std::int64_t steps, float* o, std::int64_t ldo, const float* factor) {
+    kProducts[at(rows, columns)](a, lda, b, ldb, steps, o, ldo, factor);
+  }
 
  private:
   using Sequence = std::make_integer_sequence<int, T::kRows * T::kColumns>;
   static constexpr auto kScore = score_tiles<T>(Sequence{});
   static constexpr auto kValue = value_tiles<T>(Sequence{});
+  static constexpr auto kProducts = product_tiles<T>(Sequence{});
   static constexpr std::size_t at(std::int64_t rows, std::int64_t columns) {
     return static_cast<std::size_t>((rows - 1) * T::kColumns + columns - 1);
   }

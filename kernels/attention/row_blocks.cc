@@ -50,7 +50,8 @@ std::int64_t keys_per_block(const AttentionProblem& problem) {
 
 RowBlocks::RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile)
     : p_(problem), panel_(panel), group_(p_.group()), threads_(threads) {
-  if (!p_.decode() && multiply_adds(p_) < kWorthSharing) threads_ = 1;
+  const bool one_part = !p_.decode() || p_.seq_kv < 2 * kMinPartKeys;
+  if (one_part && multiply_adds(p_) < kWorthSharing) threads_ = 1;
   choose_rows(row_tile);
   tasks_per_head_ = blocks_of_head(p_.seq_q);
   rows_tasks_ = p_.batch * p_.heads_kv * tasks_per_head_;

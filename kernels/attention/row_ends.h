@@ -60,7 +60,7 @@ class RowEnds {
   void store_uncovered(const AttentionCall& call) const {
     const KeyRange uncovered = uncovered_q_rows(p_, call.tables, call.lse);
     for (std::int64_t row = uncovered.lo; row < uncovered.hi; ++row) {
-      store(call, row, nullptr, {.empty = true});
+      call.store_empty(row, p_.head_dim_v);
     }
   }
 
@@ -82,13 +82,12 @@ class RowEnds {
 
   void store(const AttentionCall& call, std::int64_t row, const float* o,
              const FinishedRow& finished) const {
-    call.lse.as<float>()[row] = finished.lse;
     if (finished.empty) {
-      const auto bytes = static_cast<std::int64_t>(size_of(call.o.dtype));
-      std::fill_n(call.o.data + row * p_.head_dim_v * bytes, p_.head_dim_v * bytes, std::byte{0});
-      return;
+      call.store_empty(row, p_.head_dim_v);
+    } else {
+      T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, o, finished.factor);
     }
-    T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, o, finished.factor);
+    call.lse.as<float>()[row] = finished.lse;
   }
 
   const AttentionProblem& p_;

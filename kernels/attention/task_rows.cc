@@ -1,6 +1,16 @@
 #include "kernels/attention/task_rows.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+
 namespace pareto {
+
+void AttentionCall::store_empty(std::int64_t row, std::int64_t head_dim_v) const {
+  lse.as<float>()[row] = -std::numeric_limits<float>::infinity();
+  const std::int64_t bytes = head_dim_v * static_cast<std::int64_t>(size_of(o.dtype));
+  std::fill_n(o.data + row * bytes, bytes, std::byte{0});
+}
 
 LogitTerms terms_of_query(const AttentionProblem& problem, const AttentionCall& call,
                           const AttentionSequence& s, std::int64_t head, std::int64_t query,

@@ -30,6 +30,9 @@ struct AttentionCall {
         allowed(AttentionBroadcast<std::uint8_t>::of(call.in[kAttentionAllowed])),
         slopes(call.in[kAttentionAlibiSlopes].as<const float>()),
         sinks(call.in[kAttentionSinks].as<const float>()) {}
+
+  /// Row `row` of o and LSE if it sees no key and has no sink.
+  void store_empty(std::int64_t row, std::int64_t head_dim_v) const;
 };
 
 /// What turns q·k of one row into a logit. Pointers stand at key 0 of the sequence.
