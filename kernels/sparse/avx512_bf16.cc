@@ -1,8 +1,8 @@
 // bf16 W of format bitmap, 2to4 or bsr with vdpbf16ps: twice the products of an fp32 FMA.
 //
 // Idea: a lane holds two neighbouring columns of one row; bitmap and 2to4 (as a bitmap, the same
-// 9 bits per weight) are expanded by vpexpandw, in registers for up to 12 tokens, else ahead of the
-// tiles into a chunk that stays in L1 (pair_panels.h).
+// 9 bits per weight) are expanded by vpexpandw in registers, a vector ahead of the products; the
+// first strip of tokens keeps what it expands for those that follow (pair_panels.h).
 // Bottleneck: vdpbf16ps; reading W when there are few tokens. Zeros are multiplied.
 #include <cstdint>
 

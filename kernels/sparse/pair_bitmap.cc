@@ -14,7 +14,7 @@ PairBitmap::PairBitmap(const SparseProblem& problem, std::span<const Tensor> in,
       panels_((problem.N + vectors * kLanes - 1) / (vectors * kLanes)),
       chunk_pairs_(chunk_pairs > 0 ? chunk_pairs : std::max<std::int64_t>(1, pairs)),
       chunks_(std::max<std::int64_t>(1, (pairs + chunk_pairs_ - 1) / chunk_pairs_)),
-      mask_(panels_ * pairs * vectors),
+      mask_(panels_ * pairs * vectors + kMasksBehind),
       start_(panels_ * chunks_),
       values_(in[kSparseValues].elements()) {
   const std::int64_t panel_rows = vectors * kLanes;

@@ -25,7 +25,7 @@ class PairBitmap {
 
   [[nodiscard]] std::int64_t pairs() const { return pairs_; }
   [[nodiscard]] std::int64_t panels() const { return panels_; }
-  /// Masks from a pair of columns on, [pair][vector].
+  /// Masks from a pair of columns on, [pair][vector]; behind the last ones, two of zeros.
   [[nodiscard]] const std::uint32_t* masks(std::int64_t panel, std::int64_t pair) const {
     return mask_.data() + (panel * pairs_ + pair) * vectors_;
   }
@@ -40,6 +40,8 @@ class PairBitmap {
  private:
   std::int64_t pack(const std::vector<std::uint16_t>& codes, std::int64_t panel,
                     std::int64_t place);
+
+  static constexpr int kMasksBehind = 2;
 
   int vectors_;
   std::int64_t pairs_;

@@ -132,6 +132,7 @@ void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V::load(c + (i * kVectors + v) * V::kLanes);
   }
+  if constexpr (requires { source.start(); }) source.start();
   for (; k4 > 0; --k4, x += 4 * kRows) {
     if constexpr (V::kUnrollsColumns) {
       dense_column<V>(source, x, sum);

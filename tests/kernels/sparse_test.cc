@@ -71,6 +71,18 @@ TEST_P(SparseVariants, PassOnLargerProblems) {
   }
 }
 
+// One strip of one and of two vectors of rows, several strips that share expanded chunks, rows and
+// columns that end amid a vector and a chunk.
+TEST_P(SparseVariants, PassAtTheEdgesOfStripsAndChunks) {
+  if (GetParam() == "lowrank" || GetParam() == "skip_x") GTEST_SKIP() << "has no stored pattern";
+  for (const char* options :
+       {"M=9 N=67 K=1022", "M=14 N=35 K=1027", "M=16 N=33 K=9", "M=21 N=67 K=1022",
+        "M=30 N=35 K=1030", "M=40 N=32 K=512", "M=25 N=33 K=6"}) {
+    const Problem problem = make("sparsity=0.5 dtype=bf16 format=" + GetParam() + " " + options);
+    for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
+  }
+}
+
 // Indices of 16 bits end at 65535; one more column, or a place behind the last, needs 32.
 TEST_P(SparseVariants, PassAtTheLimitOfShortIndices) {
   if (GetParam() == "lowrank") GTEST_SKIP() << "has no indices";
@@ -88,6 +100,14 @@ TEST_P(SparseVariants, PassOnUnevenRows) {
     for (const Variant* variant : runnable(problem)) {
       expect_pass(*variant, problem, false, "scaled");
     }
+  }
+}
+
+// Vectors without a zero: what is expanded ahead of the last one lies behind the values.
+TEST(SparseBitmap, PassesWithoutZeros) {
+  for (const char* options : {"M=9 N=64 K=512", "M=16 N=48 K=24", "M=30 N=64 K=1024"}) {
+    const Problem problem = make(std::string("sparsity=0 format=bitmap dtype=bf16 ") + options);
+    for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
   }
 }
 
