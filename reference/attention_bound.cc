@@ -16,6 +16,7 @@
 #include <cmath>
 
 #include "reference/attention_op.h"
+#include "reference/equal_addends.h"
 #include "reference/number_formats.h"
 
 namespace pareto {
@@ -25,7 +26,10 @@ namespace {
 constexpr double kExpUnderflow = 0x1p-126;
 
 /// g(n): mean square of the error of a chain of n additions, in units of u².
-double chain_variance(double n, bool truncates) { return truncates ? n * n / 4 + n / 12 : n / 3; }
+double chain_variance(double n, bool truncates, bool equal = false) {
+  if (equal) return n * n;
+  return truncates ? n * n / 4 + n / 12 : n / 3;
+}
 
 /// The declared arithmetic on one row of `keys` visible keys.
 struct RowArithmetic {
@@ -118,21 +122,24 @@ double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   const double rounding = output_rounding(p, term(kTermValue));
   const double u_p2 = a.u_p * a.u_p;
   const double p_rounding = u_p2 * (a.sums_rounded_p ? term(kTermF) / 3 : term(kTermC2) / 3 + o2);
+  const bool equal = equal_addends(term(kTermKeys), term(kTermA), term(kTermC2));
   const double inner =
       a.u_q_inner * a.u_q_inner + a.u_operand * a.u_operand + 4 * r.dequantized * r.dequantized;
   const double sums = 3 * chain_variance(r.n_qk, a.acc_truncates) * term(kTermB2) +
-                      chain_variance(r.n_pv, a.acc_truncates) * (o2 / 3 + term(kTermC2) / 6);
+                      chain_variance(r.n_pv, a.acc_truncates, equal) * (o2 / 3 + term(kTermC2) / 6);
+  const double row_sum = r.block + r.blocks;
+  const double products = equal ? term(kTermA) * term(kTermA) : term(kTermC2);
   const double flushed = flushing(p, a, term(kTermKeys));
   const double pages = term(kTermPage2) / 3 + term(kTermPageLost) * term(kTermPageLost);
   const double steps =
       part_of(a.u_q_step * a.u_q_step, term(kTermZ2)) + part_of(a.p_in_pages ? 1 : 0, pages);
-  return std::sqrt(
-      rounding * rounding / 3 + p_rounding + (1 + r.blocks) * a.u_exp * a.u_exp * term(kTermF) +
-      r.eta * r.eta * term(kTermV2) / 3 + a.u_acc * a.u_acc * sums +
-      kU32 * kU32 * (16 * term(kTermE2) + (r.block + r.blocks) * o2 / 3) +
-      a.u_tanh * a.u_tanh * term(kTermG2) + inner * term(kTermB2) +
-      (a.u_operand * a.u_operand / 3 + 4 * r.dequantized * r.dequantized) * term(kTermC2) +
-      flushed * flushed + steps);
+  return std::sqrt(rounding * rounding / 3 + p_rounding +
+                   (1 + r.blocks) * a.u_exp * a.u_exp * term(kTermF) +
+                   r.eta * r.eta * term(kTermV2) / 3 + a.u_acc * a.u_acc * sums +
+                   kU32 * kU32 * (16 * term(kTermE2) + chain_variance(row_sum, false, equal) * o2) +
+                   a.u_tanh * a.u_tanh * term(kTermG2) + inner * term(kTermB2) +
+                   (a.u_operand * a.u_operand / 3 + 4 * r.dequantized * r.dequantized) * products +
+                   flushed * flushed + steps);
 }
 
 double lse_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerms& term) {

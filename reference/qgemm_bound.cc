@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "reference/activation_bound.h"
+#include "reference/equal_addends.h"
 #include "reference/number_formats.h"
 #include "reference/qgemm_parts.h"
 
@@ -151,15 +152,28 @@ class Bounder {
   double stat(const Element& element, const Accumulated& sum, std::size_t i) const {
     if (nothing_there(element, i)) return 0;
     const auto n = static_cast<double>(a_.chain(sum.terms));
-    const double growth =
-        a_.acc_truncates ? n * n / 4 + n / 12 : n / 3 * (1 + n / distinct_products());
+    const bool equal = equal_addends(static_cast<double>(sum.terms), sum.abs, sum.squares);
     const double v = std::max(element.z * element.z / 3 + sum.squares / 6, sum.prefix);
     const double scaling = epilogue() * kU32 * (std::abs(element.z) + element.bias);
     const double lost = underflow(i);
     const double promoted = kU32 * kU32 * static_cast<double>(a_.promotions(sum.terms)) / 3;
-    const double operands = a_.u_operand * a_.u_operand / 3 * (1 + equal_weights());
-    return std::sqrt((a_.u_acc * a_.u_acc * growth + promoted) * v +
-                     operands * t_.column[kTermSquares][i] + scaling * scaling + lost * lost);
+    return std::sqrt((a_.u_acc * a_.u_acc * growth(n, equal) + promoted) * v + operands_squared(i) +
+                     scaling * scaling + lost * lost);
+  }
+
+  // g(n) of a chain of n additions.
+  double growth(double n, bool equal) const {
+    if (equal) return n * n;
+    return a_.acc_truncates ? n * n / 4 + n / 12 : n / 3 * (1 + n / distinct_products());
+  }
+
+  // Roundings of operands inside the kernel.
+  double operands_squared(std::size_t i) const {
+    const double u2 = a_.u_operand * a_.u_operand;
+    const double abs = t_.column[kTermAbs][i];
+    const double squares = t_.column[kTermSquares][i];
+    if (equal_addends(static_cast<double>(p_.K), abs, squares)) return u2 * abs * abs;
+    return u2 / 3 * (1 + equal_weights()) * squares;
   }
 
   void place(const Element& element, std::size_t i, Bounds& bounds) const {

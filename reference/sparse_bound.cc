@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "reference/activation_bound.h"
+#include "reference/equal_addends.h"
 #include "reference/number_formats.h"
 #include "reference/sparse_parts.h"
 
@@ -97,21 +98,23 @@ class Bounder {
 
   // The longest chain of additions over `terms` products that lie anywhere in `extent` places: one
   // lane may get them all, but never more than its share of the places.
-  double growth(std::int64_t terms, std::int64_t extent) const {
+  double growth(std::int64_t terms, std::int64_t extent, bool equal) const {
     const auto n = static_cast<double>(
         std::min(terms + a_.chain(0), std::max(a_.chain(extent), a_.chain(terms))));
+    if (equal) return n * n;
     return a_.acc_truncates ? n * n / 4 + n / 12 : n / 3;
   }
 
   double stat(const Element& e, std::size_t i) const {
     const double squares = at(SparseTerm::kSquares, i);
     const double v = std::max(e.z * e.z / 3 + squares / 6, at(SparseTerm::kPrefix, i));
-    double sum = growth(e.nonzeros, low_rank() ? p_.rank : p_.K) * v;
-    if (low_rank()) sum += growth(p_.K, p_.K) * at(SparseTerm::kInner, i);
+    const bool equal = equal_addends(static_cast<double>(e.nonzeros), e.abs, squares);
+    double sum = growth(e.nonzeros, low_rank() ? p_.rank : p_.K, equal) * v;
+    if (low_rank()) sum += growth(p_.K, p_.K, equal) * at(SparseTerm::kInner, i);
     const int roundings = std::max(a_.epilogue_roundings, p_.has_bias ? 1 : 0);
     const double epilogue = roundings * kU32 * (std::abs(e.z) + e.bias);
-    return std::sqrt(a_.u_acc * a_.u_acc * sum + a_.u_operand * a_.u_operand * squares / 3 +
-                     epilogue * epilogue + e.lost * e.lost);
+    const double operands = a_.u_operand * a_.u_operand * (equal ? e.abs * e.abs : squares / 3);
+    return std::sqrt(a_.u_acc * a_.u_acc * sum + operands + epilogue * epilogue + e.lost * e.lost);
   }
 
   void place(const Element& e, std::size_t i, Bounds& bounds) const {

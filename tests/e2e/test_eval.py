@@ -439,3 +439,16 @@ def test_datasets_that_are_no_inputs_are_named(tmp_path):
         assert "dataset 'biass' is no input of qgemm" in result.stderr
         assert "did you mean 'bias'?" in result.stderr
         assert json.loads(result.stdout)["ignored_datasets"] == ["biass"]
+
+
+@pytest.mark.parametrize("op", ["qgemm", "sparse", "attention"])
+def test_correct_kernels_pass_on_constant_data(tmp_path, op):
+    # Equal addends are rounded alike at every step: errors add up n-fold, not √n-fold.
+    shapes = {"x": (4, 4096), "w": (24, 4096)}
+    if op == "attention":
+        shapes = {"q": (1, 2, 4, 64), "k": (1, 2, 700, 64), "v": (1, 2, 700, 64)}
+    tensors = {name: np.full(shape, 0.1, np.float32) for name, shape in shapes.items()}
+    words = {"scheme": "fp32"} if op == "qgemm" else {"dtype": "fp32"}
+    for variant in ["scalar", *(name for name in runnable(op, **words) if "f32" in name)]:
+        _, verdict = evaluate(tmp_path, op, variant, tensors, **words)
+        assert verdict["status"] == "pass", (variant, verdict)
