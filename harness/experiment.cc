@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "harness/errors.h"
+#include "harness/experiment_figures.h"
 #include "harness/experiment_sweep.h"
 #include "harness/toml_values.h"
 
@@ -18,8 +19,6 @@ namespace fs = std::filesystem;
 
 const std::vector<std::string> kMeasureKeys = {"precision", "budget_s", "min_blocks", "processes",
                                                "seed"};
-const std::vector<std::string> kFigureKinds = {"frontier",  "scaling", "roofline", "bars",
-                                               "crossover", "ecdf",    "table"};
 
 double measure_number(const std::string& path, const std::string& key, const toml::node& value,
                       double min, double max) {
@@ -87,17 +86,6 @@ nlohmann::json to_json(const toml::table& table) {
   std::ostringstream text;
   text << toml::json_formatter{table};
   return nlohmann::json::parse(text.str());
-}
-
-void check_figures(const std::string& path, const toml::table& figures) {
-  for (const auto& [name, node] : figures) {
-    const std::string where = location(path, node);
-    const toml::table* figure = node.as_table();
-    if (figure == nullptr) fail(where, fmt::format("figure.{} must be a table", name.str()));
-    const toml::node* kind = figure->get("kind");
-    if (kind == nullptr) fail(where, fmt::format("[figure.{}] without kind", name.str()));
-    check_words(location(path, *kind), "kind", texts(path, "kind", *kind), kFigureKinds);
-  }
 }
 
 }  // namespace
