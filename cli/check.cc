@@ -12,6 +12,7 @@
 #include "harness/check_battery.h"
 #include "harness/check_matrix.h"
 #include "harness/errors.h"
+#include "harness/json_text.h"
 #include "harness/registry.h"
 
 namespace pareto {
@@ -52,7 +53,7 @@ class Checks {
       }
     }
     progress_.clear();
-    if (options_.as_json) fmt::print("{}\n", results_.dump(1));
+    if (options_.as_json) fmt::print("{}\n", json_text(results_, 1));
     if (!options_.as_json) {
       fmt::print("{} passed, {} failed, {} skipped\n", tally_.passed, tally_.failed,
                  tally_.skipped);

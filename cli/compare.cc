@@ -11,10 +11,12 @@
 
 #include "cli/case_label.h"
 #include "cli/paired_rows.h"
+#include "cli/real_range.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "harness/case_record.h"
 #include "harness/errors.h"
+#include "harness/json_text.h"
 
 namespace pareto {
 namespace {
@@ -144,7 +146,7 @@ void compare(const Options& options, int& exit_code) {
     all.push_back(judge(pair, compare_options, drift));
     printed.push_back(to_json(all.back(), options.margin));
   }
-  print_text(options.as_json ? json{{"pairs", printed}, {"drift", drift}}.dump(1) + "\n"
+  print_text(options.as_json ? json_text(json{{"pairs", printed}, {"drift", drift}}, 1) + "\n"
                              : as_text(all, options.margin));
   const bool regressed = std::any_of(all.begin(), all.end(), [](const Judged& judged) {
     return judged.check_regressed || judged.comparison.verdict == SpeedVerdict::kSlower;
@@ -169,7 +171,7 @@ void add_compare_verb(CLI::App& app, int& exit_code) {
   verb->add_option("--machines", options->machines,
                    "X,Y: ids of unlike machines, of the first file and of the second");
   verb->add_option("--margin", options->margin, "what counts as the same: 0.02 is 2 %")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(real_range(0.0, 1.0));
   verb->add_flag("--json", options->as_json,
                  "{\"pairs\":[{\"case\",\"verdict\",\"ratio\",\"ratio_lo\",\"ratio_hi\",…}]}");
   verb->callback([options, &exit_code] { compare(*options, exit_code); });

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/verbs.h"
+#include "harness/json_text.h"
 #include "harness/occupancy.h"
 #include "harness/registry.h"
 
@@ -152,7 +153,7 @@ void list(const ListOptions& options) {
       if (!options.as_json) print_variant(*variant, options.verbose);
     }
   }
-  if (options.as_json) fmt::print("{}\n", all.dump(1));
+  if (options.as_json) fmt::print("{}\n", json_text(all, 1));
 }
 
 }  // namespace

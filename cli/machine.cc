@@ -11,6 +11,7 @@
 #include "cli/verbs.h"
 #include "harness/ceilings.h"
 #include "harness/device.h"
+#include "harness/json_text.h"
 #include "harness/provenance.h"
 #include "harness/runner.h"
 
@@ -93,7 +94,7 @@ void show_machine(const MachineVerb& verb) {
         {"build", build_provenance()},         {"available_memory_bytes", available_memory_bytes()},
         {"core_clock_hz", core_clock_hz()},    {"ceilings", ceilings.to_json()},
         {"ceilings_measured_now", measure}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", json_text(json, 2));
     return;
   }
   print_machine(this_machine());

@@ -12,6 +12,7 @@
 #include "cli/verbs.h"
 #include "harness/columns.h"
 #include "harness/estimate.h"
+#include "harness/json_text.h"
 #include "harness/registry.h"
 
 namespace pareto {
@@ -27,7 +28,7 @@ struct PlanVerbOptions : ExperimentOptions {
 class RowPrinter {
  public:
   void print(const json& row) {
-    fmt::print("{}\n  {}", first_ ? "" : ",", row.dump());
+    fmt::print("{}\n  {}", first_ ? "" : ",", json_text(row));
     first_ = false;
   }
 
@@ -38,7 +39,7 @@ class RowPrinter {
 void print_json(const PlannedExperiment& planned) {
   const Plan& plan = planned.plan;
   fmt::print("{{\"experiment\": {}, \"groups\": {}, \"estimated_s\": {}, \"memory_bytes\": {},\n",
-             json(planned.experiment.path).dump(), plan.groups.size(),
+             json_text(json(planned.experiment.path)), plan.groups.size(),
              json(plan.estimated_s).dump(), json(plan.memory_bytes).dump());
   fmt::print(" \"cases\": [");
   RowPrinter cases;

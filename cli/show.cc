@@ -14,6 +14,7 @@
 #include "cli/frontier.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "harness/json_text.h"
 #include "harness/result_file.h"
 
 namespace pareto {
@@ -88,7 +89,7 @@ std::string as_json(const ResultTable& table, const std::vector<bool>& on_fronti
     cases.push_back(table.row(row));
     cases.back()["frontier"] = static_cast<bool>(on_frontier[row]);
   }
-  return nlohmann::json{{"cases", std::move(cases)}}.dump(1) + "\n";
+  return json_text(nlohmann::json{{"cases", std::move(cases)}}, 1) + "\n";
 }
 
 void show(const Options& options) {

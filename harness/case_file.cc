@@ -14,6 +14,7 @@
 #include "harness/errors.h"
 #include "harness/hash.h"
 #include "harness/hdf5.h"
+#include "harness/json_text.h"
 
 namespace pareto {
 namespace {
@@ -63,7 +64,7 @@ std::vector<std::byte> image_of(const CaseRecord& record, const std::string& nam
   H5File file = H5File::create_in_memory(name);
   write_attribute(file, file.id(), "format", std::string(kFormat));
   write_attribute(file, file.id(), "schema_version", kCaseSchemaVersion);
-  write_text(file, "row", row.dump(-1, ' ', false, json::error_handler_t::replace));
+  write_text(file, "row", json_text(row));
   write_samples(file, "seconds", record.samples.seconds);
   write_samples(file, "block", record.samples.block);
   write_samples(file, "round", record.samples.round);

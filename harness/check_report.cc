@@ -10,6 +10,7 @@
 #include "harness/confinement.h"
 #include "harness/crash.h"
 #include "harness/errors.h"
+#include "harness/json_text.h"
 #include "harness/registry.h"
 
 namespace pareto {
@@ -109,7 +110,7 @@ std::string to_json(const CheckReport& report) {
                      {"rms_ratio", any_number(report.rms_ratio)},
                      {"n_compared", report.n_compared},
                      {"spread", any_number(report.spread)}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 CheckReport check_report_from_json(const std::string& text) {

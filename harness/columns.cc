@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "harness/errors.h"
+#include "harness/json_text.h"
 #include "harness/op.h"
 #include "harness/registry.h"
 
@@ -304,7 +305,7 @@ std::string row_mismatch(const json& row) {
     if (column == nullptr) return fmt::format("column '{}' is unknown to this program", name);
     if (!fits(*column, value)) {
       return fmt::format("column '{}' must be {}, is {}", name, kind_of(column->type),
-                         value.dump());
+                         json_text(value));
     }
   }
   return "";
