@@ -9,11 +9,13 @@
 #include "cli/case_options.h"
 #include "cli/timed_table.h"
 #include "cli/verbs.h"
+#include "harness/case_record.h"
 #include "harness/errors.h"
 #include "harness/estimate.h"
 #include "harness/registry.h"
 #include "harness/result_file.h"
 #include "harness/runner.h"
+#include "harness/tensor_file.h"
 
 namespace pareto {
 namespace {
@@ -25,12 +27,24 @@ struct ReproOptions {
   bool no_check = false;
 };
 
+// Another content would be another case, and its time nothing to compare with.
+void require_same_content(const Source& source, const std::string& measured_in) {
+  if (source.distribution != "file") return;
+  const std::string place = source.file + ":/" + source.tensor;
+  if (content_hash(read_tensors(place)) == source.content) return;
+  throw InputError(
+      fmt::format("{}: its tensors have changed since they were measured in {}; pareto time "
+                  "measures them as they are",
+                  place, measured_in));
+}
+
 void reproduce(const ReproOptions& options, int& exit_code) {
   const ResultFile file = read_result_file(options.file);
   const Case subject = case_from_row(file.row_of(options.hash));
+  require_same_content(subject.source, options.file);
   if (subject.hash.compare(0, options.hash.size(), options.hash) != 0) {
     fmt::print(stderr,
-               "note: this program gives the case the hash {}: its tensors or defaults differ from "
+               "note: this program gives the case the hash {}: its defaults differ from "
                "those of {}\n",
                subject.hash, options.file);
   }
@@ -49,6 +63,7 @@ void reproduce(const ReproOptions& options, int& exit_code) {
   const std::vector<CaseRecord> records = measure_isolated(
       group, measure, run_options, measure_ceilings_isolated(/*quick=*/true), battery_passed);
   print_timed(records);
+  if (is_unprepared(records.front())) exit_code = static_cast<int>(ExitCode::kCannotRun);
   const std::string status = records.front().row.at("check_status");
   if (status == "fail" || status == "untrusted") {
     exit_code = static_cast<int>(ExitCode::kCheckFailed);

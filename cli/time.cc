@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,10 +10,13 @@
 
 #include "cli/case_options.h"
 #include "cli/progress_line.h"
+#include "cli/real_range.h"
 #include "cli/timed_table.h"
 #include "cli/verbs.h"
+#include "harness/case_record.h"
 #include "harness/errors.h"
 #include "harness/estimate.h"
+#include "harness/json_text.h"
 #include "harness/registry.h"
 #include "harness/runner.h"
 
@@ -57,9 +61,12 @@ void time_variants(const TimeOptions& options, int& exit_code) {
       measure_isolated(group, options.measure, run_options, ceilings, battery_passed);
   progress.clear();
   if (options.as_json) {
-    fmt::print("{}\n", timed_json(records).dump(1));
+    fmt::print("{}\n", json_text(timed_json(records), 1));
   } else {
     print_timed(records);
+  }
+  if (std::all_of(records.begin(), records.end(), is_unprepared)) {
+    exit_code = static_cast<int>(ExitCode::kCannotRun);
   }
   for (std::size_t i = 0; i < records.size(); ++i) {
     const std::string status = records[i].row.at("check_status");
@@ -80,9 +87,9 @@ void add_time_verb(CLI::App& app, int& exit_code) {
   verb->add_option("--cache", options->case_options.cache, "warm or cold")
       ->check(CLI::IsMember({"warm", "cold"}));
   verb->add_option("--precision", options->measure.precision, "half-width of the interval")
-      ->check(CLI::Range(1e-6, 1.0));
+      ->check(real_range(1e-6, 1.0));
   verb->add_option("--budget", options->measure.budget_s, "seconds of sampling per variant")
-      ->check(CLI::Range(1e-4, 86400.0));
+      ->check(real_range(1e-4, 86400.0));
   verb->add_option("--processes", options->measure.processes, "fresh processes")
       ->check(CLI::Range(1, 1000));
   verb->add_flag("--no-check", options->no_check, "time unverified: the status says not_checked");

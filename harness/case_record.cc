@@ -12,6 +12,11 @@ using nlohmann::json;
 
 json number_or_null(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
+bool is_unprepared(const CaseRecord& record) {
+  return record.row.at("check_status") == name_of(CheckStatus::kNotChecked) &&
+         record.row.at("samples") == 0;
+}
+
 void set_status(CaseRecord& record, CheckStatus status, const std::string& message) {
   record.row["check_status"] = name_of(status);
   record.row["check_message"] = message;

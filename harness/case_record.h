@@ -25,6 +25,9 @@ CaseRecord blank_record(const Case& subject, const MeasureSettings& measure,
 CaseRecord crashed_record(const Case& subject, const std::string& message,
                           const MeasureSettings& measure, const std::string& group_run);
 
+/// True if the case could be neither checked nor measured; `check_message` says why.
+bool is_unprepared(const CaseRecord& record);
+
 void set_status(CaseRecord& record, CheckStatus status, const std::string& message);
 
 /// Columns `prefix`_max_abs, _rms, _rel_fro, _sqnr_db and _cosine.

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "harness/case_record.h"
 #include "harness/clock.h"
 #include "harness/crash.h"
 #include "harness/errors.h"
@@ -61,30 +62,35 @@ class Progress {
   double start_ = now_s();
 };
 
-// A group counts only whole: every case valid, and all from one go, since pairing needs that.
-bool is_finished(const Group& group, const Demand& demand, const std::filesystem::path& folder) {
+// Records without samples of a group whose files are all there, else none. A group counts only
+// whole: every case valid, and all from one go, since pairing needs that.
+std::vector<CaseRecord> finished_records(const Group& group, const Demand& demand,
+                                         const std::filesystem::path& folder) {
+  std::vector<CaseRecord> records;
   std::set<std::string> goes;
   for (const Case& subject : group.cases) {
-    const CaseReading reading = read_case_row(case_path(folder, subject.hash));
-    if (!reading.ok() || !why_not_valid(reading.record.row, demand).empty()) return false;
+    CaseReading reading = read_case_row(case_path(folder, subject.hash));
+    if (!reading.ok() || !why_not_valid(reading.record.row, demand).empty()) return {};
     goes.insert(reading.record.row.value("group_run", ""));
+    records.push_back(std::move(reading.record));
   }
   // The parts of a group that was split share their fp32 cases, which belong to the last part.
-  return group.parts > 1 || goes.size() == 1;
+  if (group.parts <= 1 && goes.size() != 1) return {};
+  return records;
 }
 
-void count_failures(const std::vector<CaseRecord>& records, const Group& group, RunSummary& summary,
-                    std::size_t& failed_here, std::set<std::string>& battery_passed) {
+// Adds the cases that have a result to `with_result`, and the others and the failures to theirs.
+void count(const std::vector<CaseRecord>& records, const Group& group, std::size_t& with_result,
+           RunSummary& summary) {
   for (std::size_t i = 0; i < records.size(); ++i) {
     const Case& subject = group.cases[i];
+    const bool unprepared = is_unprepared(records[i]);
+    ++(unprepared ? summary.unprepared : with_result);
     const std::string status = records[i].row.at("check_status");
-    if (status == "pass") battery_passed.insert(battery_key(subject));
-    if (status != "fail" && status != "untrusted") continue;
-    if (subject.variant->baseline) {
-      ++summary.baselines_failed;
-    } else {
-      ++summary.failed;
-      ++failed_here;
+    if (status == "fail" || status == "untrusted") {
+      ++(subject.variant->baseline ? summary.baselines_failed : summary.failed);
+    } else if (!unprepared) {
+      continue;
     }
     summary.failures.push_back(fmt::format(
         "{} {}: {}\n  case {} {}", full_name(*subject.variant), status,
@@ -114,11 +120,9 @@ RunSummary run_plan(const Plan& plan, const MeasureSettings& measure, const RunO
                       .budget_s = measure.budget_s};
   std::vector<const Group*> groups;
   for (const Group& group : plan.groups) {
-    if (is_finished(group, demand, options.folder)) {
-      summary.already += group.cases.size();
-    } else {
-      groups.push_back(&group);
-    }
+    const std::vector<CaseRecord> found = finished_records(group, demand, options.folder);
+    count(found, group, summary.already, summary);
+    if (found.empty()) groups.push_back(&group);
   }
   if (groups.empty()) return summary;
   std::shuffle(groups.begin(), groups.end(), std::mt19937_64(measure.seed));
@@ -133,10 +137,14 @@ RunSummary run_plan(const Plan& plan, const MeasureSettings& measure, const RunO
     const std::vector<CaseRecord> records =
         measure_isolated(*group, measure, with_ceilings, ceilings, battery_passed);
     write_case_files(options.folder, records);
-    std::size_t failed_here = 0;
-    count_failures(records, *group, summary, failed_here, battery_passed);
-    summary.measured += records.size();
-    progress.ends(*group, failed_here);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      if (records[i].row.at("check_status") == "pass") {
+        battery_passed.insert(battery_key(group->cases[i]));
+      }
+    }
+    const std::size_t failed_before = summary.failed;
+    count(records, *group, summary.measured, summary);
+    progress.ends(*group, summary.failed - failed_before);
   }
   return summary;
 }
