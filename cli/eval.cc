@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -17,8 +16,10 @@
 #include "harness/checker.h"
 #include "harness/confinement.h"
 #include "harness/crash.h"
+#include "harness/durable_file.h"
 #include "harness/error_metrics.h"
 #include "harness/errors.h"
+#include "harness/json_text.h"
 #include "harness/machine.h"
 #include "harness/reference_cache.h"
 #include "harness/registry.h"
@@ -69,14 +70,15 @@ std::vector<std::string> name_ignored(const Op& op, const TensorMap& tensors,
   return ignored;
 }
 
-// Sizes come from the file; whoever gives one as well must mean the same.
-void require_size(const Problem& problem, const std::string& key, const std::string& value) {
-  for (const Key& known : problem.op().keys()) {
-    if (known.name != key || known.kind != KeyKind::kSize) continue;
-    const std::string of_file = text_of(known, problem.value(key));
-    if (of_file == value) return;
+// Sizes and what is present come from the file; whoever gives one as well must mean the same.
+void require_as_set(const Problem& problem, const Problem& asked, const std::string& name) {
+  for (const Key& key : problem.op().keys()) {
+    if (key.name != name) continue;
+    const std::string wanted = text_of(key, asked.value(name));
+    const std::string of_file = text_of(key, problem.value(name));
+    if (wanted == of_file) return;
     throw InputError(
-        fmt::format("{} = {} must equal {} of the file = {}", key, value, key, of_file));
+        fmt::format("{} = {} must equal {} of the file = {}", name, wanted, name, of_file));
   }
 }
 
@@ -86,12 +88,13 @@ Input read_input(const EvalOptions& options) {
   const Op& op = input.problem.op();
   const auto settings = parse_settings(options.case_options.settings);
   for (const auto& [key, value] : settings) input.problem.set_text(key, value);
+  const Problem asked = input.problem;
   input.tensors = read_tensors(options.in);
   input.ignored = name_ignored(op, input.tensors, options.in);
   try {
     op.adopt(input.problem, input.tensors);
     op.complete(input.problem);
-    for (const auto& [key, value] : settings) require_size(input.problem, key, value);
+    for (const auto& [key, value] : settings) require_as_set(input.problem, asked, key);
     input.operands = op.encode(input.problem, input.tensors);
   } catch (const InputError& error) {
     throw InputError(fmt::format("{}: {}", options.in, error.what()));
@@ -185,17 +188,8 @@ json evaluate_variant(const Input& input, const Variant& unopened, const EvalOpt
   return result;
 }
 
-// The file is written anew, and the user's tensors would be gone.
-void refuse_to_overwrite(const EvalOptions& options) {
-  std::error_code ignored;
-  if (std::filesystem::equivalent(file_of(options.in), file_of(options.out), ignored)) {
-    throw InputError(
-        fmt::format("--out {}: is the file of --in and would be overwritten", options.out));
-  }
-}
-
 json evaluate(const EvalOptions& options) {
-  refuse_to_overwrite(options);
+  refuse_to_overwrite(files_of(options.in), "--out", file_of(options.out));
   const Input input = read_input(options);
   if (options.case_options.variants == kReference) {
     json result = evaluate_reference(input, options);
@@ -213,7 +207,7 @@ json evaluate(const EvalOptions& options) {
   const ChildResult child = run_isolated(
       [&] {
         if (variant.needs_cuda == 0) confine_process();
-        return evaluate_variant(input, variant, options).dump();
+        return json_text(evaluate_variant(input, variant, options));
       },
       /*timeout_s=*/0);
   if (child.end == ChildEnd::kError) throw Error(child.code, child.message);
@@ -260,7 +254,7 @@ void add_eval_verb(CLI::App& app, int&) {
   verb->callback([options] {
     const json result = evaluate(*options);
     if (options->as_json) {
-      fmt::print("{}\n", result.dump(1));
+      fmt::print("{}\n", json_text(result, 1));
     } else {
       print(result, options->out);
     }

@@ -2,13 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "harness/durable_file.h"
+#include "harness/json_text.h"
 #include "harness/result_file.h"
 
 namespace pareto {
@@ -48,10 +51,12 @@ std::string as_csv(const ResultTable& table) {
 std::string as_json(const ResultTable& table) {
   nlohmann::json cases = nlohmann::json::array();
   for (std::size_t row = 0; row < table.rows; ++row) cases.push_back(table.row(row));
-  return nlohmann::json{{"cases", std::move(cases)}}.dump(1) + "\n";
+  return json_text(nlohmann::json{{"cases", std::move(cases)}}, 1) + "\n";
 }
 
 void export_table(const Options& options) {
+  const std::filesystem::path input = options.file;
+  refuse_to_overwrite(std::span(&input, 1), "-o", options.output);
   const ResultFile file = read_result_file(options.file);
   const std::string text = options.format == "csv" ? as_csv(file.table()) : as_json(file.table());
   if (options.output.empty()) return print_text(text);

@@ -127,6 +127,23 @@ FolderLock::~FolderLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+void refuse_to_overwrite(std::span<const fs::path> inputs, const std::string& option,
+                         const fs::path& target) {
+  for (const fs::path& input : inputs) {
+    std::error_code ignored;
+    if (!fs::equivalent(input, target, ignored)) continue;
+    throw InputError(
+        fmt::format("{} {}: is an input and would be overwritten", option, target.string()));
+  }
+}
+
+void refuse_special_file(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_status there = fs::status(path, ignored);
+  if (!fs::exists(there) || fs::is_regular_file(there) || fs::is_directory(there)) return;
+  throw InputError(fmt::format("{}: is not a regular file", path.string()));
+}
+
 void sync_folder(const fs::path& folder) {
   const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (descriptor.get() < 0) fail(folder, errno);
@@ -146,6 +163,7 @@ std::vector<std::byte> read_whole_file(const fs::path& path) {
   const auto refuse = [&]() {
     throw InputError(fmt::format("{}: {}", path.string(), std::strerror(errno)));
   };
+  refuse_special_file(path);
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) refuse();

@@ -48,13 +48,21 @@ class FolderLock {
   int descriptor_;
 };
 
+/// InputError "OPTION TARGET: is an input and would be overwritten" if `target` is one of the files
+/// `inputs`, by whatever path or link.
+void refuse_to_overwrite(std::span<const std::filesystem::path> inputs, const std::string& option,
+                         const std::filesystem::path& target);
+
+/// InputError "path: is not a regular file" for a pipe or device, whose reader may wait for ever.
+void refuse_special_file(const std::filesystem::path& path);
+
 /// fsync of a folder, so that the renames in it last. MachineError.
 void sync_folder(const std::filesystem::path& folder);
 
 /// Removes temporary files in `folder` whose writers, processes of this host, are dead.
 void remove_stale_temporaries(const std::filesystem::path& folder);
 
-/// All bytes of a file; throws InputError "path: reason".
+/// All bytes of a regular file; throws InputError "path: reason".
 std::vector<std::byte> read_whole_file(const std::filesystem::path& path);
 
 }  // namespace pareto

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "harness/durable_file.h"
 #include "harness/errors.h"
 
 namespace pareto {
@@ -93,6 +94,7 @@ H5File::H5File(H5Handle handle, std::string name, bool writing)
 
 H5File H5File::open(const std::string& path) {
   const H5Handle access = file_access(false);
+  refuse_special_file(path);
   const std::string reason = why_not_openable(path, O_RDONLY);
   if (!reason.empty()) throw InputError(fmt::format("{}: {}", path, reason));
   if (H5Fis_hdf5(path.c_str()) <= 0) {

@@ -68,6 +68,17 @@ std::int64_t memory_field(std::string_view key) {
   return text.empty() ? 0 : std::stoll(text) * 1024;
 }
 
+// Copies of files that the control group is charged for; they give way to other memory.
+std::int64_t cached_file_bytes() {
+  std::ifstream file("/sys/fs/cgroup/memory.stat");
+  std::int64_t bytes = 0;
+  std::string key;
+  for (std::int64_t value = 0; file >> key >> value;) {
+    if (key == "active_file" || key == "inactive_file") bytes += value;
+  }
+  return bytes;
+}
+
 std::string hypervisor_name() {
   std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & (1U << 31U)) == 0) return "";
@@ -286,7 +297,15 @@ std::int64_t available_memory_bytes() {
   const std::string limit = first_line("/sys/fs/cgroup/memory.max");
   const std::string used = first_line("/sys/fs/cgroup/memory.current");
   if (limit.empty() || limit == "max" || used.empty()) return available;
-  return std::min(available, std::max<std::int64_t>(0, std::stoll(limit) - std::stoll(used)));
+  const std::int64_t left = std::stoll(limit) - std::stoll(used) + cached_file_bytes();
+  return std::min(available, std::max<std::int64_t>(0, left));
+}
+
+void require_memory(const std::string& what, double bytes) {
+  const std::int64_t available = available_memory_bytes();
+  if (bytes <= static_cast<double>(available)) return;
+  throw MachineError(
+      fmt::format("{} takes {:.0f} bytes of memory; {} are available", what, bytes, available));
 }
 
 }  // namespace pareto

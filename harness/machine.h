@@ -59,4 +59,8 @@ const Machine& this_machine();
 /// Memory that can be had now without swapping, within the limits of the control group.
 std::int64_t available_memory_bytes();
 
+/// MachineError naming `what` and both numbers if `bytes` are more than can be had now: the system
+/// grants them all the same and kills the program once it writes there.
+void require_memory(const std::string& what, double bytes);
+
 }  // namespace pareto

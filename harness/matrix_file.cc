@@ -8,7 +8,9 @@
 #include <sstream>
 #include <vector>
 
+#include "harness/durable_file.h"
 #include "harness/errors.h"
+#include "harness/machine.h"
 
 namespace pareto {
 namespace {
@@ -19,7 +21,9 @@ constexpr std::int64_t kMostElements = std::int64_t{1} << 32;
 // Lines of a file, with their number for messages.
 class Lines {
  public:
-  explicit Lines(const std::string& path) : path_(path), in_(path) {
+  explicit Lines(const std::string& path) : path_(path) {
+    refuse_special_file(path);
+    in_.open(path);
     if (!in_) throw InputError(fmt::format("{}: cannot be opened", path));
   }
 
@@ -181,6 +185,8 @@ HostTensor read_matrix_market(const std::string& path) {
     lines.refuse(
         fmt::format("{} x {} is not square, but declared symmetric", size.rows, size.columns));
   }
+  require_memory(path,
+                 static_cast<double>(size.rows * size.columns) * (sizeof(double) + sizeof(float)));
   std::vector<double> sums(static_cast<std::size_t>(size.rows * size.columns));
   std::int64_t entries = 0;
   while (lines.next()) {
@@ -225,6 +231,7 @@ HostTensor read_smtx(const std::string& path) {
   const Size size = read_size(lines);
   const std::vector<std::int64_t> offset = read_offsets(lines, size);
   if (size.entries > 0) lines.require("the column indices");
+  require_memory(path, static_cast<double>(size.rows * size.columns));
   HostTensor pattern(DType::kU8, Shape{size.rows, size.columns});
   const std::span<std::uint8_t> set = pattern.span<std::uint8_t>();
   std::fill(set.begin(), set.end(), std::uint8_t{0});

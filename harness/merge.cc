@@ -9,6 +9,7 @@
 
 #include "harness/case_file.h"
 #include "harness/columns.h"
+#include "harness/durable_file.h"
 #include "harness/errors.h"
 #include "harness/result_writer.h"
 
@@ -132,6 +133,7 @@ MergeSummary merge_cases(std::span<const fs::path> folders, const std::string& t
                          const MergeOptions& options) {
   CasePaths paths;
   for (const fs::path& folder : folders) collect(folder, paths);
+  for (const auto& [name, alternatives] : paths) refuse_to_overwrite(alternatives, "-o", target);
   Merger merger(target, options);
   for (const auto& [name, alternatives] : paths) merger.add_case(alternatives);
   return merger.finish();

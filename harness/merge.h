@@ -26,8 +26,9 @@ struct MergeSummary {
 /// Merges the case files of the folders (`superseded/`, temporary and other files apart) into
 /// `target`, ordered by case and machine whatever the order of the folders. Copies of one file
 /// count once. InputError, naming the files, for a folder without case files, damaged files, rows
-/// of another build's columns, and two results for one case on one machine; MachineError if the
-/// target cannot be written. `target` is replaced only by a complete file.
+/// of another build's columns, two results for one case on one machine, and a target that is one of
+/// the case files; MachineError if the target cannot be written. `target` is replaced only by a
+/// complete file.
 MergeSummary merge_cases(std::span<const std::filesystem::path> folders, const std::string& target,
                          const MergeOptions& options);
 

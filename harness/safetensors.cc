@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,8 @@
 
 #include "harness/durable_file.h"
 #include "harness/errors.h"
+#include "harness/json_text.h"
+#include "harness/machine.h"
 
 namespace pareto {
 namespace {
@@ -221,6 +224,9 @@ void append_data(std::string& data, const HostTensor& tensor) {
 }  // namespace
 
 TensorMap read_safetensors(const std::string& path) {
+  std::error_code unknown;
+  const auto bytes_on_disk = static_cast<double>(std::filesystem::file_size(path, unknown));
+  if (!unknown) require_memory(path, 2 * bytes_on_disk);  // the file and its tensors
   const std::vector<std::byte> raw = read_whole_file(path);
   const std::span<const char> bytes(reinterpret_cast<const char*>(raw.data()), raw.size());
   std::size_t data_begin = 0;
@@ -244,7 +250,7 @@ void write_safetensors(const std::string& path, const TensorMap& tensors) {
                     {"shape", extents},
                     {"data_offsets", {begin, data.size()}}};
   }
-  std::string text = header.dump();
+  std::string text = json_text(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // keeps the data aligned to 8 bytes
   const std::uint64_t length = text.size();
   std::string bytes(reinterpret_cast<const char*>(&length), sizeof(length));

@@ -10,6 +10,7 @@
 #include "harness/durable_file.h"
 #include "harness/errors.h"
 #include "harness/hdf5.h"
+#include "harness/machine.h"
 #include "harness/matrix_file.h"
 #include "harness/safetensors.h"
 
@@ -40,6 +41,12 @@ struct Stored {
   Shape shape;
   std::string where;
 };
+
+// Bytes of the tensor that it becomes; what is narrowed takes more for a while.
+double least_memory(const Stored& source) {
+  const std::size_t element = H5Tget_size(source.type) == 1 ? 1 : sizeof(float);
+  return static_cast<double>(element) * static_cast<double>(source.shape.elements());
+}
 
 void read_as(const H5File& file, const Stored& source, hid_t memory, void* to) {
   if (source.shape.elements() == 0) return;
@@ -136,6 +143,7 @@ HostTensor read_tensor(const H5File& file, const std::string& path) {
   const H5Handle type(H5Dget_type(dataset.id()), H5Tclose);
   const std::string where = fmt::format("{}: dataset '{}'", file.name(), path);
   const Stored source{dataset.id(), type.id(), shape_of(file, dataset.id(), where), where};
+  require_memory(where, least_memory(source));
   switch (H5Tget_class(type.id())) {
     case H5T_FLOAT:
       return read_float(file, source);
@@ -215,21 +223,20 @@ void write_hdf5(const PathSpec& spec, const TensorMap& tensors) {
   pending.publish();
 }
 
-}  // namespace
-
-std::string file_of(const std::string& path_spec) { return split(path_spec).file; }
-
-TensorMap read_tensors(const std::string& path_spec) {
-  const std::size_t comma = path_spec.find(',');
-  if (comma != std::string::npos && !fs::exists(path_spec)) {
-    TensorMap tensors = read_tensors(path_spec.substr(0, comma));
-    for (auto& [name, tensor] : read_tensors(path_spec.substr(comma + 1))) {
-      if (!tensors.emplace(name, std::move(tensor)).second) {
-        throw InputError(fmt::format("{}: dataset '{}' is in two of the files", path_spec, name));
-      }
-    }
-    return tensors;
+// "A,B" are two files unless that is the name of one.
+std::vector<std::string> parts_of(const std::string& path_spec) {
+  std::vector<std::string> parts;
+  std::string rest = path_spec;
+  for (std::size_t comma = rest.find(','); comma != std::string::npos && !fs::exists(rest);
+       comma = rest.find(',')) {
+    parts.push_back(rest.substr(0, comma));
+    rest.erase(0, comma + 1);
   }
+  parts.push_back(rest);
+  return parts;
+}
+
+TensorMap read_part(const std::string& path_spec) {
   const PathSpec spec = split(path_spec);
   const bool is_matrix = is_matrix_file(spec.file);
   if (!is_matrix && !is_safetensors(spec.file)) return read_hdf5(spec);
@@ -237,6 +244,28 @@ TensorMap read_tensors(const std::string& path_spec) {
     throw InputError(fmt::format("{}: only HDF5 files have groups", path_spec));
   }
   return is_matrix ? read_matrix_file(spec.file) : read_safetensors(spec.file);
+}
+
+}  // namespace
+
+std::string file_of(const std::string& path_spec) { return split(path_spec).file; }
+
+std::vector<fs::path> files_of(const std::string& path_spec) {
+  std::vector<fs::path> files;
+  for (const std::string& part : parts_of(path_spec)) files.emplace_back(split(part).file);
+  return files;
+}
+
+TensorMap read_tensors(const std::string& path_spec) {
+  TensorMap tensors;
+  for (const std::string& part : parts_of(path_spec)) {
+    for (auto& [name, tensor] : read_part(part)) {
+      if (!tensors.emplace(name, std::move(tensor)).second) {
+        throw InputError(fmt::format("{}: dataset '{}' is in two of the files", path_spec, name));
+      }
+    }
+  }
+  return tensors;
 }
 
 void write_tensors(const std::string& path_spec, const TensorMap& tensors) {

@@ -1,7 +1,9 @@
 // Named tensors in the files of `pareto eval` and of distribution "file".
 #pragma once
 
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "harness/tensor.h"
 
@@ -9,6 +11,8 @@ namespace pareto {
 
 /// The file's path in "FILE.h5:/group/path".
 std::string file_of(const std::string& path_spec);
+/// The files that `read_tensors` reads.
+std::vector<std::filesystem::path> files_of(const std::string& path_spec);
 
 /// Reads every dataset of "FILE.h5", "FILE.h5:/group/path" or "FILE.safetensors", subgroups apart,
 /// or the matrix of "FILE.mtx" or "FILE.smtx" (matrix_file.h). "FOLDER:/FILE" is the same as

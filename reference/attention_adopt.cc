@@ -88,6 +88,10 @@ class Adoption {
       throw InputError(fmt::format("layout = {}, but the datasets are those of layout {}",
                                    problem_.word("layout"), layout));
     }
+    if (!layout.starts_with("paged") && !problem_.is_default("page_size")) {
+      throw InputError(fmt::format("page_size = {}, but the datasets are those of layout {}",
+                                   problem_.size("page_size"), layout));
+    }
     problem_.set("layout", layout);
   }
 

@@ -8,6 +8,7 @@ import pytest
 from program import pareto, write
 
 SWEEP = '[[sweep]]\nop = "qgemm"\nvariant = "scalar"\nN = 8\nK = 8\n'
+FIGURE = SWEEP + '[figure.f]\nkind = "frontier"\n'
 
 
 def one_line(result, code, *parts):
@@ -30,6 +31,11 @@ def one_line(result, code, *parts):
         ("", ["bad.toml", "no [[sweep]]"]),
         (SWEEP + "[quick]\nNN = 4\n", ["bad.toml:7", "'NN'", "[quick]"]),
         (SWEEP + "[measure]\nbudget_s = 0\n", ["bad.toml:7", "budget_s"]),
+        (FIGURE + 'x = "time_medan_s"\n', ["bad.toml:8", "'time_medan_s'", "'time_median_s'"]),
+        (FIGURE + 'y = "variant"\n', ["bad.toml:8", "column of numbers", "'variant'"]),
+        (FIGURE + 'ceilin = "read_dram"\n', ["bad.toml:8", "unknown key 'ceilin'"]),
+        (FIGURE + 'ceiling = "read_dram"\n', ["bad.toml:8", "unknown key 'ceiling'"]),
+        (FIGURE + "where = { shceme = 1 }\n", ["bad.toml:8", "'shceme'", "'scheme'"]),
     ],
 )
 def test_experiment(tmp_path, text, parts):
@@ -51,6 +57,9 @@ def test_arguments(tmp_path):
     one_line(pareto("time", "qgemm", "--variant", "scalar", "--set", "M"), 2, "key=value")
     twice = pareto("time", "qgemm", "--variant", "scalar", "--set", "M=1", "M=2")
     one_line(twice, 2, "M=2", "given twice")
+    for option in ("--precision", "--budget"):
+        one_line(pareto("time", "qgemm", "--variant", "scalar", option, "nan"), 2, option, "'nan'")
+    one_line(pareto("compare", "a.h5", "b.h5", "--margin", "nan"), 2, "--margin", "'nan'")
     one_line(pareto("plan", tmp_path), 2, "Is a directory")
     one_line(pareto("show", good), 2, "good.toml")
     one_line(pareto("show", tmp_path / "none.h5"), 2, "none.h5")
@@ -84,6 +93,28 @@ def test_eval_tensors(tmp_path):
         file["x"] = np.full((3, 8), np.nan, np.float32)
         file["w"] = np.zeros((5, 8), np.float32)
     one_line(evaluate(wrong, "scheme=w8a8"), 2, "wrong.h5", "x")
+
+
+def test_eval_settings_that_the_file_contradicts(tmp_path):
+    with h5py.File(tmp_path / "qgemm.h5", "w") as file:
+        file["x"], file["w"] = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    with h5py.File(tmp_path / "attention.h5", "w") as file:
+        for name in ("q", "k", "v"):
+            file[name] = np.ones((1, 2, 3, 4), np.float32)
+
+    def evaluate(op, setting):
+        words = ["eval", op, "--variant", "scalar", "--in", f"{op}.h5", "--out", "y.h5"]
+        return pareto(*words, "--set", setting, cwd=tmp_path)
+
+    for setting in ("bias=present", "x_zero=present", "operands=s8", "M=3"):
+        key, value = setting.split("=")
+        one_line(evaluate("qgemm", setting), 2, f"{key} = {value}", "of the file = ")
+    for setting in ("alibi=given", "sinks=given", "bias=full", "allowed=full", "v=none"):
+        key, value = setting.split("=")
+        one_line(evaluate("attention", setting), 2, f"{key} = {value}", "of the file = ")
+    one_line(evaluate("attention", "page_size=7"), 2, "page_size = 7", "layout dense")
+    assert evaluate("qgemm", "bias=none").returncode == 0
+    assert evaluate("attention", "scale=0.50").returncode == 0
 
 
 def test_unwritable_output(tmp_path):
