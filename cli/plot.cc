@@ -106,6 +106,8 @@ void plot(const Options& options) {
   ::setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
   ::setenv("MPLBACKEND", "Agg", 1);
   const int status = run_program({python, "-m", "pareto.plot", options.file, "-o", options.output});
+  const auto failed = static_cast<int>(ExitCode::kMachineFailed);
+  if (status == failed) throw MachineError(fmt::format("{}: cannot be written", options.output));
   if (status != 0) {
     throw InputError(fmt::format("{}: drawing failed with status {}", options.file, status));
   }

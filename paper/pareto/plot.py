@@ -9,6 +9,9 @@ from pareto import style, tables
 from pareto.figures import KINDS
 from pareto.load import load
 
+# Exit codes of the program `pareto`; load() tells of a file that cannot be read by ValueError.
+BAD_INPUT, CANNOT_WRITE = 2, 4
+
 DEFAULT_FIGURES = {
     "frontier": {"kind": "frontier"},
     "roofline": {"kind": "roofline"},
@@ -77,7 +80,8 @@ def main():
     try:
         written = draw(arguments.file, arguments.output)
     except (OSError, ValueError) as error:
-        sys.exit(f"pareto: {error}")
+        print(f"pareto: {error}", file=sys.stderr)
+        sys.exit(CANNOT_WRITE if isinstance(error, OSError) else BAD_INPUT)
     for path in written:
         print(path)
     if arguments.table:
