@@ -50,11 +50,19 @@ def selections(cases, keys):
             yield ("" if cases["op"].nunique() == 1 else f"_{op}"), subset
 
 
+def require_columns(cases, name, keys):
+    """pareto run refuses other figures; files of other versions may hold them."""
+    for key in ("x", "y", "by"):
+        if key in keys and keys[key] not in cases:
+            raise ValueError(f"figure.{name}: {key}: no column {keys[key]!r}")
+
+
 def draw(path, folder):
     """Writes every figure; returns the paths."""
     cases = load(path)
     written = []
     for name, keys in wanted_figures(cases).items():
+        require_columns(cases, name, keys)
         if keys["kind"] == "table":
             target = Path(folder) / f"{name}.tex"
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """How every figure looks: one column of a paper, colour-blind safe, vector fonts."""
 
+import io
 import itertools
 from pathlib import Path
 
@@ -70,6 +71,10 @@ def save(figure, folder, name):
     paths = [folder / f"{name}.pdf", folder / f"{name}.png"]
     for path in paths:
         # Creation dates would make equal figures differ.
-        figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+        # Drawn in memory: on a full disk the library's writers fail by errors of their own.
+        image = io.BytesIO()
+        figure.savefig(image, format=path.suffix[1:], metadata=metadata)
+        path.write_bytes(image.getvalue())
     plt.close(figure)
     return paths

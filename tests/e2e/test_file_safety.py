@@ -95,7 +95,11 @@ def test_repro_refuses_tensors_that_have_changed(measured, tmp_path):
 
 def test_operands_that_a_scheme_refuses_are_not_called_measured(tmp_path):
     result = run_tensors(tmp_path, ["good", "nan_x", "inf_w"])
-    for text in ("1 measured, 0 found finished, 2 not measurable", "x: element [1, 3]", "w: element [2, 5]"):
+    for text in (
+        "1 measured, 0 found finished, 2 not measurable",
+        "x: element [1, 3]",
+        "w: element [2, 5]",
+    ):
         assert text in result.stdout, result.stdout
     assert result.returncode == 0, result.stderr
     again = pareto("run", "layers.toml", "-o", "cases", cwd=tmp_path)
@@ -134,11 +138,13 @@ def test_tensors_beyond_memory_are_not_read(tmp_path):
     one_line(pareto(*words, cwd=tmp_path), 4, "huge.safetensors", str(2**43), "are available")
 
 
-def test_figures_that_cannot_be_written_are_the_machines_fault(measured):
-    result = pareto("plot", measured / "results.h5", "-o", "/proc/figures")
-    assert result.returncode == 4, result.stderr
-    assert "/proc/figures" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_figures_that_cannot_be_written_are_the_machines_fault(measured, tmp_path):
+    (tmp_path / "frontier.pdf").symlink_to("/dev/full")
+    for folder, reason in (("/proc/figures", "No such file"), (tmp_path, "No space left")):
+        result = pareto("plot", measured / "results.h5", "-o", folder)
+        assert result.returncode == 4, result.stderr
+        assert reason in result.stderr and str(folder) in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_names_need_not_be_utf8(measured, tmp_path):

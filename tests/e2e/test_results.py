@@ -292,3 +292,14 @@ def test_plot_names_a_python_that_is_not_there(merged, tmp_path):
     result = pareto("plot", merged, "-o", tmp_path, env={"PARETO_PYTHON": "/no/python"})
     assert result.returncode == 2
     assert "/no/python" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_plot_names_a_column_that_is_not_there(merged, tmp_path):
+    path = shutil.copy(merged, tmp_path / "other.h5")
+    with h5py.File(path, "a") as file:
+        texts = file["provenance_experiment"]
+        texts[0] = texts.asstr()[0].replace('"frontier"\n', '"frontier"\nx = "foo"\n')
+    result = pareto("plot", path, "-o", tmp_path / "figures")
+    assert result.returncode == 2, result.stderr
+    assert "figure.frontier: x: no column 'foo'" in result.stderr
+    assert "Traceback" not in result.stderr
