@@ -18,6 +18,18 @@ TEST(ClockWatch, TheKernelReadsTheSameClock) {
   EXPECT_LE(kernel, after);
 }
 
+// A process that is stopped between its readings of two clocks must not blame a kernel for it.
+TEST(ClockWatch, BothClocksAreReadAgainAfterAnInterruption) {
+  double second = 0;
+  int reads = 0;
+  const ClockReading reading = read_both([&] {
+    ++reads;
+    return second += reads == 2 ? 60 : 1e-7;
+  });
+  EXPECT_GT(reading.seconds, 60);
+  EXPECT_EQ(reads, 4);
+}
+
 TEST(ClockWatch, AgreesWithAnHonestClock) {
   ClockWatch watch;
   EXPECT_TRUE(watch.agree());
