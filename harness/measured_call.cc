@@ -141,6 +141,7 @@ void MeasuredCall::begin_visit() {
   auditing_ = audit_.wants(visit_);
   ++visit_;
   sample_of_visit_ = 0;
+  restoring_at_ = -1;
   changing_at_ = wants_look() ? static_cast<int>(unforeseen_() % kSamplesOfVisit) : -1;
   if (cold_) {
     begin_cold_visit();
@@ -173,15 +174,15 @@ void MeasuredCall::begin_cold_visit() {
   if (visit_ > 1 && rotation_s > kCheapRotationS) auditing_ = visit_ % 4 == 0;
 }
 
-double MeasuredCall::timed_calls(std::int64_t batch, bool changing,
+double MeasuredCall::timed_calls(std::int64_t batch, Between between,
                                  const std::function<void()>& recorded) {
   return timer_->time(
-      [this, batch, changing] {
+      [this, batch, between] {
         std::size_t index = next_set_;
         const std::size_t count = sets_.size();
         for (std::int64_t i = 0; i < batch; ++i) {
           last_ = &sets_[index];
-          if (changing) change(*last_, i + 1 == batch);
+          if (between != Between::kNothing) prepare_contents(*last_, between, batch - i);
           start(*last_, last_->buffers->out());
           if (++index == count) index = 0;
         }
@@ -191,7 +192,12 @@ double MeasuredCall::timed_calls(std::int64_t batch, bool changing,
 }
 
 void MeasuredCall::before_sample() {
-  if (sample_of_visit_++ == changing_at_) look_in_quick_succession();
+  if (sample_of_visit_ == restoring_at_) look_at_restored_contents();
+  if (sample_of_visit_ == changing_at_) {
+    look_at_changing_contents();
+    look_at_a_burst_of_unforeseen_length();
+  }
+  ++sample_of_visit_;
 }
 
 double MeasuredCall::sample(std::int64_t batch) {
@@ -202,7 +208,8 @@ double MeasuredCall::sample(std::int64_t batch) {
   if (auditing_ && on_device()) untouched = sets_[final].buffers->output_sample();
   if (auditing_) audit_.call_begins();
   const std::uint64_t count = counter_now();
-  const double seconds = timed_calls(batch, false, [&] { must_be_untouched(*last_, untouched); });
+  const double seconds =
+      timed_calls(batch, Between::kNothing, [&] { must_be_untouched(*last_, untouched); });
   // A device keeps time by itself.
   if (!on_device()) audit_.timed(seconds, counter_now() - count);
   if (auditing_) {

@@ -15,6 +15,7 @@
 #include "harness/case.h"
 #include "harness/contents.h"
 #include "harness/sampler.h"
+#include "harness/sign_flips.h"
 #include "harness/thread_pool.h"
 
 namespace pareto {
@@ -64,16 +65,35 @@ class MeasuredCall : public Subject {
   void call(Set& set) { call(set, set.buffers->out()); }
   [[nodiscard]] bool on_device() const { return sets_[0].buffers->on_device(); }
   void must_be_untouched(const Set& set, const std::vector<std::uint64_t>& before);
+  /// What happens before each call of a burst.
+  enum class Between : std::uint8_t {
+    kNothing,
+    kChange,      ///< a new content, the twin of the visit's for the last call
+    kNetNothing,  ///< as many flips on as many lines, but the content stays
+    kTwinOnce,    ///< before one call, drawn by chance: one flip, which makes the twin
+  };
   double timed_calls(
-      std::int64_t batch, bool changing, const std::function<void()>& recorded = [] {});
+      std::int64_t batch, Between between, const std::function<void()>& recorded = [] {});
+  void prepare_contents(Set& set, Between between, std::int64_t calls_left);
   void change(Set& set, bool last);
+  void change_and_restore(Set& set);
+  Diagonal next_diagonal(const Tensor& operand);
   void undo_changes(const Set* only);
   static constexpr int kSamplesOfVisit = 4;
   static constexpr std::size_t kLooks = 2;  ///< at contents in quick succession, at least
   bool wants_look();
-  void look_in_quick_succession();
-  double cost_ratio_of_changing_contents() const;
+  [[nodiscard]] std::size_t last_of_burst(std::int64_t calls) const;
+  [[nodiscard]] std::int64_t calls_up_to_a_twin(std::int64_t calls) const;
+  double burst(std::int64_t calls, Between between);
+  void look_at_changing_contents();
+  void look_at_restored_contents();
+  void look_at_a_burst_of_unforeseen_length();
+  void must_be_twin(const char* seen);
+  [[nodiscard]] double changes_against(const std::vector<double>& others_s) const;
+  [[nodiscard]] double told_apart() const;
   void look_for_remembered_results();
+  void look(bool restoring);
+  void look_by_turns();
   void look_for_results_by_content();
   void begin_warm_visit();
   void begin_cold_visit();
@@ -98,17 +118,24 @@ class MeasuredCall : public Subject {
   Set* last_ = nullptr;     ///< set of the last timed call
   struct Change {
     Set* set;
-    std::int64_t element;
+    Diagonal diagonal;
   };
   std::vector<Change> changes_;  ///< signs that are flipped at the moment
+  Set* twin_ = nullptr;          ///< set that holds the twin of its content at the moment
+  Diagonal diagonal_;            ///< of the last change
+  std::int64_t twin_call_ = 0;   ///< calls left when kTwinOnce flips
+  double flipping_s_ = 0;        ///< time that changes took since the burst began
   std::mt19937_64 unforeseen_{std::random_device{}()};
   int sample_of_visit_ = 0;
-  int changing_at_ = -1;  ///< number of the sample before which contents change; −1: of none
+  int changing_at_ = -1;   ///< number of the sample before which contents change; −1: of none
+  int restoring_at_ = -1;  ///< the same for changes that are undone at once
   std::vector<double> repeating_s_;  ///< per call, of samples
   std::vector<double> changing_s_;   ///< per call, on contents that change from call to call
+  std::vector<double> restored_s_;   ///< per call, on contents that are changed and restored
   std::int64_t calls_of_look_ = 1;   ///< how many such calls followed each other
+  int unforeseen_bursts_ = 0;        ///< bursts of unforeseen length that were compared
   double sampled_s_ = 0;             ///< all samples together
-  double looking_s_ = 0;             ///< all calls on changing contents together
+  double looking_s_ = 0;             ///< all bursts of looks together
   double prepare_s_ = 0;
   std::size_t allocated_bytes_ = 0;
   Agreement agreement_;

@@ -4,18 +4,27 @@
 #include <algorithm>
 #include <limits>
 
+#include "harness/clock.h"
 #include "harness/measured_call.h"
 #include "harness/stopping.h"
 
 namespace pareto {
 namespace {
 
-// Contents that change from call to call against contents that repeat, both in quick succession and
-// by the dozen: less than this is what moving a changed cache line between cores may cost.
+// Contents that change from call to call against contents that repeat, in quick succession and by
+// the dozen, both without the time of the changes themselves. What is left of honest kernels is the
+// way of changed cache lines between cores; both have it, but for samples.
 constexpr int kFewestChangingCalls = 3;
 constexpr int kMoreLooks = 8;
 constexpr double kSuspiciousChange = 1.25;
 constexpr double kChangeNoiseS = 0.5e-6;
+// The same against samples, which have nothing between calls: who can tell the two apart by that
+// gains less than this.
+constexpr double kToldApart = 3;
+constexpr double kBurstNoiseS = 3e-6;
+constexpr double kGapNoiseS = 0.1e-6;
+constexpr double kWrittenLineS = 10e-9;  // read at once after it was written
+constexpr double kMovedLineS = 100e-9;   // from one core to another, one line after the other
 // Calls on contents never seen before against calls that repeat them. Honest kernels differ by
 // cache effects only; a remembered result saves the whole computation.
 constexpr int kProbePairs = 7;
@@ -33,85 +42,194 @@ void flip_signs(const Tensor& tensor, std::mt19937_64& random) {
 
 }  // namespace
 
-// A content never seen before; for the last call that of the twin, whose result is known. One flip
-// is undone and one made each time, so that calls follow each other as closely as when they repeat.
-void MeasuredCall::change(Set& set, bool last) {
-  const FlipPlace& twin = contents_.twin_place();
-  const Tensor& operand = set.buffers->in()[static_cast<std::size_t>(twin.slot)];
-  const auto elements = static_cast<std::uint64_t>(operand.elements());
-  const auto element = last ? twin.element : static_cast<std::int64_t>(unforeseen_() % elements);
-  undo_changes(&set);
-  flip_sign(operand, element);
-  changes_.push_back({&set, element});
+void MeasuredCall::prepare_contents(Set& set, Between between, std::int64_t calls_left) {
+  if (between == Between::kTwinOnce) {
+    const FlipPlace& place = contents_.twin_place();
+    const auto slot = static_cast<std::size_t>(place.slot);
+    if (calls_left == twin_call_) flip_sign(twin_->buffers->in()[slot], place.element);
+    return;
+  }
+  const double start = now_s();
+  between == Between::kChange ? change(set, calls_left == 1) : change_and_restore(set);
+  flipping_s_ += now_s() - start;
 }
 
-/// Of one set, or of all.
+// Every row of the operand is another than in the call before: who compares rows, or parts of them,
+// with those of the last call finds nothing to keep.
+void MeasuredCall::change(Set& set, bool last) {
+  const FlipPlace& place = contents_.twin_place();
+  const Tensor& operand = set.buffers->in()[static_cast<std::size_t>(place.slot)];
+  undo_changes(&set);
+  if (last) {
+    flip_sign(operand, place.element);
+    twin_ = &set;
+    return;
+  }
+  diagonal_ = next_diagonal(operand);
+  flip_diagonal(operand, diagonal_);
+  changes_.push_back({&set, diagonal_});
+}
+
+/// The lines that `change` would write, and the content that was there.
+void MeasuredCall::change_and_restore(Set& set) {
+  const Tensor& operand = set.buffers->in()[static_cast<std::size_t>(contents_.twin_place().slot)];
+  const Diagonal before = diagonal_;
+  diagonal_ = next_diagonal(operand);
+  for (int times = 0; times < 2; ++times) {
+    flip_diagonal(operand, before);
+    flip_diagonal(operand, diagonal_);
+  }
+}
+
+/// One that meets the last one in no row, by chance.
+Diagonal MeasuredCall::next_diagonal(const Tensor& operand) {
+  const std::int64_t length = row_length(operand);
+  if (length < 2) return {};
+  const auto step = 1 + unforeseen_() % static_cast<std::uint64_t>(length - 1);
+  return {(diagonal_.column + static_cast<std::int64_t>(step)) % length, diagonal_.stride};
+}
+
+/// Of one set, or of all and the twin's.
 void MeasuredCall::undo_changes(const Set* only) {
-  const auto slot = static_cast<std::size_t>(contents_.twin_place().slot);
+  const FlipPlace& place = contents_.twin_place();
+  const auto slot = static_cast<std::size_t>(place.slot);
   std::erase_if(changes_, [&](const Change& change) {
     if (only != nullptr && change.set != only) return false;
-    flip_sign(change.set->buffers->in()[slot], change.element);
+    flip_diagonal(change.set->buffers->in()[slot], change.diagonal);
     return true;
   });
+  if (only != nullptr || twin_ == nullptr) return;
+  flip_sign(twin_->buffers->in()[slot], place.element);
+  twin_ = nullptr;
 }
 
-// Calls that follow each other as those of a sample do, but each on other contents: who leaves an
-// earlier result, or remembers one, is wrong here, or slower.
-void MeasuredCall::look_in_quick_succession() {
-  std::int64_t calls = std::max<std::int64_t>(last_batch_, kFewestChangingCalls);
-  const auto last_set = [&] {
-    return (next_set_ + static_cast<std::size_t>(calls) - 1) % sets_.size();
-  };
-  for (std::size_t i = 0; i < sets_.size() && contents_.twin_of(sets_[last_set()].content) < 0; ++i)
-    ++calls;
-  const int twin = contents_.twin_of(sets_[last_set()].content);
-  if (twin < 0) return;
-  calls_of_look_ = calls;
-  const double seconds = timed_calls(calls, true);
+std::size_t MeasuredCall::last_of_burst(std::int64_t calls) const {
+  return (next_set_ + static_cast<std::size_t>(calls) - 1) % sets_.size();
+}
+
+/// `calls` or as many more as bring the burst to a content that has a twin; 0: there is none.
+std::int64_t MeasuredCall::calls_up_to_a_twin(std::int64_t calls) const {
+  for (std::size_t i = 0; i < sets_.size(); ++i, ++calls) {
+    if (contents_.twin_of(sets_[last_of_burst(calls)].content) >= 0) return calls;
+  }
+  return 0;
+}
+
+/// Seconds per call that follow each other as those of a sample do, without what came in between.
+double MeasuredCall::burst(std::int64_t calls, Between between) {
+  const auto slot = static_cast<std::size_t>(contents_.twin_place().slot);
+  const std::int64_t length = row_length(sets_[0].buffers->in()[slot]);
+  diagonal_.stride = static_cast<std::int64_t>(unforeseen_() % static_cast<std::uint64_t>(length));
+  flipping_s_ = 0;
+  const double seconds = timed_calls(calls, between);
   looking_s_ += seconds;
-  changing_s_.push_back(seconds / static_cast<double>(calls));
-  const std::string wrong = audit_.compare_outputs(*last_->buffers, twin);
+  return (seconds - flipping_s_) / static_cast<double>(calls);
+}
+
+void MeasuredCall::must_be_twin(const char* seen) {
+  const std::string wrong =
+      audit_.compare_outputs(*last_->buffers, contents_.twin_of(last_->content));
   if (!wrong.empty()) {
-    fail("cached: result cached between calls, seen where contents change in quick succession: " +
-         wrong);
+    fail(fmt::format("cached: result cached between calls, seen {}: {}", seen, wrong));
   }
   undo_changes(nullptr);
 }
 
+// Who leaves an earlier result, or remembers one, is wrong here, or slower.
+void MeasuredCall::look_at_changing_contents() {
+  const std::int64_t calls =
+      calls_up_to_a_twin(std::max<std::int64_t>(last_batch_, kFewestChangingCalls));
+  if (calls == 0) return;
+  calls_of_look_ = calls;
+  changing_s_.push_back(burst(calls, Between::kChange));
+  must_be_twin("where contents change in quick succession");
+}
+
+void MeasuredCall::look_at_restored_contents() {
+  restored_s_.push_back(burst(calls_of_look_, Between::kNetNothing));
+}
+
+// Changes take a moment by which a burst can be told from a sample, and the length of samples can
+// be learned. Here one flip, of some cycles, is all that differs, and any call may be the last.
+void MeasuredCall::look_at_a_burst_of_unforeseen_length() {
+  if (last_batch_ < 2) return;
+  const auto up_to = [this](std::int64_t most) {
+    return 1 + static_cast<std::int64_t>(unforeseen_() % static_cast<std::uint64_t>(most));
+  };
+  const std::int64_t calls = calls_up_to_a_twin(up_to(last_batch_));
+  if (calls == 0) return;
+  twin_ = &sets_[last_of_burst(calls)];
+  twin_call_ = up_to(calls);
+  burst(calls, Between::kTwinOnce);
+  ++unforeseen_bursts_;
+  must_be_twin("where one element changes within a burst of unforeseen length");
+}
+
 /// The shortest of the ones against the median of the others: above 1 only if all were longer.
-double MeasuredCall::cost_ratio_of_changing_contents() const {
+double MeasuredCall::changes_against(const std::vector<double>& others_s) const {
   return *std::min_element(changing_s_.begin(), changing_s_.end()) /
-         (median_of(repeating_s_) + kChangeNoiseS);
+         (median_of(others_s) + kChangeNoiseS);
+}
+
+/// The same against samples, before whose calls no line was written: two of each row.
+double MeasuredCall::told_apart() const {
+  const Tensor& operand =
+      sets_[0].buffers->in()[static_cast<std::size_t>(contents_.twin_place().slot)];
+  const std::int64_t lines = 2 * operand.elements() / row_length(operand);
+  const double line_s = pool_.size() > 1 ? kMovedLineS : kWrittenLineS;
+  const double noise_s = kGapNoiseS + kBurstNoiseS / static_cast<double>(calls_of_look_) +
+                         line_s * static_cast<double>(lines);
+  return (*std::min_element(changing_s_.begin(), changing_s_.end()) - noise_s) /
+         median_of(repeating_s_);
 }
 
 void MeasuredCall::look_for_remembered_results() {
   // Signs are flipped in place, which the host cannot do on a device.
   if (contents_.twin_place().slot < 0 || on_device()) return;
-  // The sample that follows the changes is on another content again: the others outnumber it.
-  const auto look = [&] {
-    begin_visit();
-    auditing_ = false;
-    changing_at_ = kSamplesOfVisit - 1;
-    for (int i = 0; i < kSamplesOfVisit; ++i) {
-      before_sample();
-      sample(last_batch_);
-    }
-    end_visit();
+  const auto enough = [this] {
+    return changing_s_.size() >= kLooks && (last_batch_ < 2 || unforeseen_bursts_ >= kMoreLooks);
   };
-  for (int visits = 0; changing_s_.size() < kLooks && visits < kMoreLooks; ++visits) look();
-  if (changing_s_.empty() || cost_ratio_of_changing_contents() < kSuspiciousChange) return;
-  // Once more, by turns and as many calls each: a machine that was slow for a while must not accuse
-  // anybody, nor one that interrupts every few calls, which the median of single calls hides.
+  for (int visits = 0; !enough() && visits < 2 * kMoreLooks; ++visits) look(false);
+  // Against samples this is only a suspicion: changes move lines between cores.
+  if (changing_s_.empty() || changes_against(repeating_s_) < kSuspiciousChange) return;
+  look_by_turns();
+}
+
+/// A visit of which the contents change before the last sample: the others, on contents that repeat
+/// again, outnumber the one that follows.
+void MeasuredCall::look(bool restoring) {
+  begin_visit();
+  auditing_ = false;
+  changing_at_ = kSamplesOfVisit - 1;
+  if (restoring) restoring_at_ = changing_at_ - 1;
+  for (int i = 0; i < kSamplesOfVisit; ++i) {
+    before_sample();
+    sample(last_batch_);
+  }
+  end_visit();
+}
+
+// By turns and as many calls each: a machine that was slow for a while must not accuse anybody, nor
+// one that interrupts every few calls, which the median of single calls hides.
+void MeasuredCall::look_by_turns() {
   last_batch_ = calls_of_look_;
-  repeating_s_.clear();
-  changing_s_.clear();
-  for (int visits = 0; visits < kMoreLooks; ++visits) look();
-  const double ratio = changing_s_.empty() ? 0 : cost_ratio_of_changing_contents();
-  if (ratio < kSuspiciousChange) return;
-  fail(
-      fmt::format("cached: result cached between calls: calls on contents that change take {:.2f} "
-                  "times as long as calls that repeat them",
-                  ratio));
+  for (std::vector<double>* series : {&repeating_s_, &changing_s_, &restored_s_}) series->clear();
+  for (int visits = 0; visits < kMoreLooks; ++visits) look(true);
+  if (changing_s_.empty()) return;
+  const double ratio = changes_against(restored_s_);
+  if (ratio >= kSuspiciousChange) {
+    fail(fmt::format(
+        "cached: result cached between calls: calls on contents that change take {:.2f} times as "
+        "long as calls that repeat them",
+        ratio));
+  }
+  const double apart = told_apart();
+  if (apart >= kToldApart) {
+    fail(
+        fmt::format("cached: result cached between calls: calls on contents that change take "
+                    "{:.1f} times as long as those of samples",
+                    apart));
+  }
 }
 
 double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
@@ -133,7 +251,7 @@ double MeasuredCall::cost_ratio_of_new_contents(int pairs) {
       set.buffers->load_transient(changed);
       pool_.run([](int, int) {});  // members may have gone to sleep meanwhile
       next_set_ = 0;
-      *best = std::min(*best, timed_calls(1, false));
+      *best = std::min(*best, timed_calls(1, Between::kNothing));
     }
   }
   set.buffers->load_transient(contents_.operands(0));

@@ -22,6 +22,21 @@ void flip_sign(const Tensor& tensor, std::int64_t element) {
   tensor.data[element * width + width - 1] ^= std::byte{0x80};  // little-endian: the sign is last
 }
 
+std::int64_t row_length(const Tensor& tensor) {
+  const std::int64_t last = tensor.shape[tensor.shape.rank() - 1];
+  return last > 1 ? last : tensor.elements();
+}
+
+void flip_diagonal(const Tensor& tensor, const Diagonal& diagonal) {
+  const std::int64_t length = row_length(tensor);
+  std::int64_t column = diagonal.column;
+  for (std::int64_t row = 0; row < tensor.elements(); row += length) {
+    flip_sign(tensor, row + column);
+    column += diagonal.stride;
+    if (column >= length) column -= length;
+  }
+}
+
 FlipPlace flip_place(const Problem& problem, const Operands& operands) {
   FlipPlace place;
   std::int64_t most = 0;

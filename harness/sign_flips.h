@@ -14,6 +14,20 @@ bool has_signs(const Tensor& tensor);
 /// Flips the sign of one element, in place.
 void flip_sign(const Tensor& tensor, std::int64_t element);
 
+/// One element in each row (of the last dimension; an operand with a last dimension of 1 is one
+/// row): `column` of row 0 and `stride` columns further, around the end, from row to row. Rows then
+/// do not all change in lines of one set of a cache.
+struct Diagonal {
+  std::int64_t column = 0;
+  std::int64_t stride = 0;
+};
+
+/// Elements of a row as a Diagonal has it.
+std::int64_t row_length(const Tensor& tensor);
+
+/// Flips the sign of one element in each row, in place.
+void flip_diagonal(const Tensor& tensor, const Diagonal& diagonal);
+
 /// Where a content may be changed.
 struct FlipPlace {
   int slot = -1;  ///< −1: nowhere

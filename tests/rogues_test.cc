@@ -75,6 +75,7 @@ INSTANTIATE_TEST_SUITE_P(
         Trick{"rogue_remembers_in_quick_succession", "result cached between calls"},
         Trick{"rogue_remembers_with_a_delay", "result cached between calls"},
         Trick{"rogue_skips_in_quick_succession", "result cached between calls"},
+        Trick{"rogue_computes_changed_rows", "result cached between calls"},
         Trick{"rogue_works_when_watched", "result cached between calls"},
         Trick{"rogue_works_later", "work deferred past the timer"},
         Trick{"rogue_leaves_a_thread", "thread still running after the call"},
@@ -118,6 +119,15 @@ TEST(Rogues, WhoIsRightOnlyWhereABigResultIsComparedIsRefused) {
   const std::string message = record.row.at("check_message");
   EXPECT_EQ(record.row.at("check_status"), "fail");
   EXPECT_NE(message.find("right only where it is usually compared"), std::string::npos) << message;
+}
+
+// Of calls so short that many make a sample.
+TEST(Rogues, WhoComputesOnlySomeCallsOfASampleIsRefused) {
+  const CaseRecord record =
+      record_of("rogue_computes_first_and_last", "warm", timed_problem(2, 8, 64));
+  const std::string message = record.row.at("check_message");
+  EXPECT_EQ(record.row.at("check_status"), "fail");
+  EXPECT_NE(message.find("result cached between calls"), std::string::npos) << message;
 }
 
 TEST(Rogues, ThreadsThatWereThereBeforeAnyKernelStopTheRun) {
@@ -197,7 +207,7 @@ TEST(Rogues, EveryRegisteredRogueIsInTheGallery) {
     rogues += rogue && variant->needs_cuda == 0;
     on_device += rogue && variant->needs_cuda > 0;
   }
-  constexpr int kTricksAndControl = 36;
+  constexpr int kTricksAndControl = 38;
   constexpr int kCudaTricksAndControl = 9;
   EXPECT_EQ(rogues, kTricksAndControl);
   EXPECT_TRUE(on_device == 0 || on_device == kCudaTricksAndControl) << on_device;

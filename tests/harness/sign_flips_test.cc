@@ -22,6 +22,25 @@ TEST(SignFlips, ChangeOneElementOfEveryFloat) {
   EXPECT_FALSE(has_signs(HostTensor(DType::kS8, {3}).view()));
 }
 
+TEST(SignFlips, ADiagonalChangesOneElementOfEveryRow) {
+  HostTensor tensor(DType::kF32, {2, 3, 5});
+  for (float& value : tensor.span<float>()) value = 1;
+  const Diagonal diagonal{.column = 3, .stride = 4};
+  EXPECT_EQ(row_length(tensor.view()), 5);
+  flip_diagonal(tensor.view(), diagonal);
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+    const bool flipped = i % 5 == (3 + i / 5 * 4) % 5;
+    EXPECT_EQ(tensor.value(i), flipped ? -1 : 1) << i;
+  }
+  flip_diagonal(tensor.view(), diagonal);
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) EXPECT_EQ(tensor.value(i), 1) << i;
+}
+
+TEST(SignFlips, AColumnIsOneRow) {
+  EXPECT_EQ(row_length(HostTensor(DType::kF32, {7, 1}).view()), 7);
+  EXPECT_EQ(row_length(HostTensor(DType::kF32, {7}).view()), 7);
+}
+
 TEST(Contents, TheLastIsTheTwinOfTheFirst) {
   Problem problem(find_op("qgemm"));
   problem.set("M", std::int64_t{3}).set("N", std::int64_t{4}).set("K", std::int64_t{5});
