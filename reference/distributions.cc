@@ -177,4 +177,11 @@ void fill_distribution(std::string_view distribution, std::uint64_t key, std::sp
   });
 }
 
+void scale_to_subnormals(std::span<float> values, std::int64_t columns) {
+  constexpr int kExponents[] = {-130, -69, 50};
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = std::ldexp(values[i], kExponents[i / static_cast<std::size_t>(columns) % 3]);
+  }
+}
+
 }  // namespace pareto

@@ -32,4 +32,8 @@ double random_unit(std::uint64_t key, std::uint64_t counter);
 void fill_distribution(std::string_view distribution, std::uint64_t key, std::span<float> values,
                        std::int64_t columns = 1);
 
+/// Multiplies rows of `columns` by 2^-130, 2^-69 and 2^50, by turns: products of two tensors that
+/// are scaled so are, in fp32, normal though one operand is subnormal, or subnormal themselves.
+void scale_to_subnormals(std::span<float> values, std::int64_t columns);
+
 }  // namespace pareto

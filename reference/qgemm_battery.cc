@@ -26,6 +26,8 @@ constexpr Entry kRandom[] = {
 // not asked: equal products make equal rounding errors, which add up.
 constexpr Entry kSaturating = {"saturating", 6, 19, 389};
 constexpr Entry kNonFinite = {"nonfinite", 18, 35, 133};
+// Who flushes subnormal numbers, and does not declare it, shows. fp16 has others.
+constexpr Entry kSubnormal = {"subnormal", 19, 34, 69};
 
 BatteryInput input_of(const Problem& like, const Entry& entry) {
   BatteryInput input;
@@ -61,6 +63,10 @@ std::vector<BatteryInput> qgemm_battery(const Problem& like) {
   }
   const bool propagates = p.x_kind == XKind::kFloat && p.w_kind == WKind::kFloat;
   if (propagates) battery.push_back(input_of(like, kNonFinite));
+  if (propagates && p.x_dtype != DType::kF16) {
+    battery.push_back(input_of(like, kSubnormal));
+    bare_unless_relu(battery.back());
+  }
   return battery;
 }
 

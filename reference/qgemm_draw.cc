@@ -134,6 +134,13 @@ TensorMap draw_floats(const QgemmProblem& p, const Draw& draw) {
   return inputs;
 }
 
+void make_subnormal(const QgemmProblem& p, TensorMap& inputs) {
+  for (const char* name : {"x", "w"}) scale_to_subnormals(inputs.at(name).span<float>(), p.K);
+  if (!p.has_bias) return;
+  // Below the smallest sums, which it must not hide.
+  for (float& value : inputs.at("bias").span<float>()) value = std::ldexp(value, -140);
+}
+
 // A few elements that are not finite, in rows of x and of w of their own.
 void spoil(const QgemmProblem& p, TensorMap& inputs) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -157,11 +164,13 @@ TensorMap draw_qgemm(const Problem& problem, const Draw& draw) {
   if (draw.distribution == "exact") return draw_exact_qgemm(p, draw);
   const bool planted = draw.distribution == "planted";
   const bool spoilt = draw.distribution == "nonfinite";
+  const bool subnormal = draw.distribution == "subnormal";
   Draw base = draw;
-  if (planted || spoilt) base.distribution = "normal";
+  if (planted || spoilt || subnormal) base.distribution = "normal";
   TensorMap inputs = p.integer_operands() ? draw_integers(p, base) : draw_floats(p, base);
   if (p.has_bias) inputs["bias"] = drawn(base, "bias", Shape{p.N});
   if (spoilt && !p.integer_operands()) spoil(p, inputs);
+  if (subnormal && !p.integer_operands()) make_subnormal(p, inputs);
   if (planted && !p.integer_operands()) {
     plant(p, inputs, draw);
     if (p.x_kind == XKind::kS8Static && p.K > 0) {

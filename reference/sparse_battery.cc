@@ -34,6 +34,7 @@ class Battery {
     add_pattern("one_column", {6, 70, 45}, false);
     add_pattern("planted", {20, 65, 301}, false);
     add_pattern("non_finite", {12, 40, 130}, false);
+    add_subnormal();
     add_accumulation();
     for (const Sizes& empty : {Sizes{0, 8, 8}, Sizes{4, 0, 8}, Sizes{4, 8, 0}}) {
       add_own("normal", empty);
@@ -82,6 +83,15 @@ class Battery {
       problem.set("activation", std::string("none"));
     }
     add(label(distribution, problem), problem, distribution, exact);
+  }
+
+  // Who flushes subnormal numbers, and does not declare it, shows. fp16 has others, and two factors
+  // of low rank would need other scales. Activations but relu would hide small sums.
+  void add_subnormal() {
+    if (p_.format == SparseFormat::kLowRank || p_.dtype == DType::kF16) return;
+    Problem problem = with_pattern({18, 67, 132});
+    if (p_.activation != Activation::kRelu) problem.set("activation", std::string("none"));
+    add(label("subnormal", problem), problem, "subnormal", false);
   }
 
   // Long sums of values of one sign, unrounded and not squeezed by an activation: an accumulator of

@@ -14,8 +14,9 @@ namespace {
 constexpr float kPlant = 4;  ///< factor of the columns at the ends of K and of its tiles
 
 bool is_pattern(const std::string& distribution) {
-  constexpr std::string_view kPatterns[] = {"exact",      "planted",  "empty_rows", "one_row",
-                                            "one_column", "all_zero", "dense",      "non_finite"};
+  constexpr std::string_view kPatterns[] = {"exact",   "planted",    "empty_rows",
+                                            "one_row", "one_column", "all_zero",
+                                            "dense",   "non_finite", "subnormal"};
   return std::find(std::begin(kPatterns), std::end(kPatterns), distribution) != std::end(kPatterns);
 }
 
@@ -95,6 +96,16 @@ void poison_columns(HostTensor& tensor) {
   }
 }
 
+void make_subnormal(TensorMap& inputs) {
+  for (const char* name : {"x", "w"}) {
+    HostTensor& tensor = inputs.at(name);
+    scale_to_subnormals(tensor.span<float>(), tensor.shape()[1]);
+  }
+  if (inputs.find("bias") == inputs.end()) return;
+  // Below the smallest sums, which it must not hide.
+  for (float& value : inputs.at("bias").span<float>()) value = std::ldexp(value, -140);
+}
+
 }  // namespace
 
 TensorMap draw_sparse(const Problem& problem, const Draw& draw) {
@@ -121,6 +132,7 @@ TensorMap draw_sparse(const Problem& problem, const Draw& draw) {
     plant(x);
     plant(w);
   }
+  if (distribution == "subnormal") make_subnormal(inputs);
   cut(distribution, p.format, stream_key(skip_x ? draw : weights, "pattern"), skip_x ? x : w);
   if (distribution == "non_finite") poison_columns(skip_x ? w : x);
   return inputs;
