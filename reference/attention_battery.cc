@@ -34,6 +34,7 @@ class Battery {
     add_edges();
     add_long_sums();
     if (nothing_special()) add_options();
+    if (nothing_special() && p_.q_dtype == DType::kF32) add_subnormal();
     return std::move(inputs_);
   }
 
@@ -140,6 +141,14 @@ class Battery {
     BatteryInput& single = add("normal", {2, 1}, {1, most_queries(5), 9});
     single.problem.set("head_dim", std::int64_t{1}).set("head_dim_v", std::int64_t{1});
     single.name += " head_dim 1/1";
+  }
+
+  // Who flushes subnormal operands, and does not declare it, shows. The scale is a power of two,
+  // and brings subnormal queries back to normal ones if it is applied to them.
+  void add_subnormal() {
+    BatteryInput& input = add("subnormal", {2, 1}, {1, most_queries(18), 35});
+    input.problem.set("scale", 0x1p20);
+    input.name += " scale 2^20";
   }
 
   const Problem& like_;

@@ -52,7 +52,7 @@ class Drawing {
     make_options();
     const bool own = draw_.distribution == "one_hot" || draw_.distribution == "equal_weights" ||
                      draw_.distribution == "planted" || draw_.distribution == "unseen" ||
-                     draw_.distribution == "nonfinite";
+                     draw_.distribution == "nonfinite" || draw_.distribution == "subnormal";
     const std::string base = own ? "normal" : draw_.distribution;
     make("q", q_shape(), base);
     make("k", kv_shape(p_.head_dim), base);
@@ -60,6 +60,7 @@ class Drawing {
     if (draw_.distribution == "one_hot") one_hot();
     if (draw_.distribution == "equal_weights") equal_weights();
     if (draw_.distribution == "planted") plant();
+    if (draw_.distribution == "subnormal") make_subnormal();
     if (draw_.distribution == "unseen" || draw_.distribution == "nonfinite") hide_non_finite();
     if (draw_.distribution == "nonfinite") show_non_finite();
     return std::move(inputs_);
@@ -244,6 +245,15 @@ class Drawing {
         q[c] = static_cast<float>(gain * k[c] + 0.25 * q[c]);
       }
     });
+  }
+
+  // Queries whose elements are mostly subnormal, against keys that bring the logits back to where
+  // normal values have them with a scale of 2^20: with q as 0 every key has the same weight.
+  void make_subnormal() {
+    constexpr int kOfQ = -127;
+    constexpr int kOfK = 104;
+    for (float& value : inputs_.at("q").span<float>()) value = std::ldexp(value, kOfQ);
+    for (float& value : inputs_.at("k").span<float>()) value = std::ldexp(value, kOfK);
   }
 
   static float non_finite(std::int64_t i) {

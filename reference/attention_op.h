@@ -18,7 +18,8 @@ void attention_check(const AttentionProblem& p);
 
 /// Original inputs from a distribution; besides the common ones "one_hot" and "equal_weights"
 /// (exact), "planted" (dominant keys at tile borders and at the edges of the mask), "unseen" (NaN
-/// and infinities wherever no row looks) and "nonfinite" (some that are seen, too).
+/// and infinities wherever no row looks), "nonfinite" (some that are seen, too) and "subnormal"
+/// (queries).
 TensorMap attention_draw(const Problem& problem, const Draw& draw);
 
 /// Brings tensors of a file to the element types of eval.md: integers of other widths are

@@ -1,6 +1,9 @@
 // The battery lets correct kernels pass and wrong ones not.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <vector>
+
 #include "harness/checker.h"
 #include "harness/mutant_trust.h"
 #include "tests/reference/attention_emulation.h"
@@ -97,6 +100,26 @@ TEST(AttentionBatteryTest, RejectsABf16AccumulatorEvenWithBf16Weights) {
   for (const BatteryInput& input : like.op().battery(like)) {
     rejected =
         rejected || !check_of(input, {.p_dtype = DType::kBf16, .bf16_accumulator = true}).empty();
+  }
+  EXPECT_TRUE(rejected);
+}
+
+// As a kernel would that sets DAZ and does not declare it.
+TEST(AttentionBatteryTest, RejectsAnUndeclaredFlushOfSubnormalOperands) {
+  const Problem like = attention_problem("head_dim=64");
+  bool rejected = false;
+  for (const BatteryInput& input : like.op().battery(like)) {
+    if (input.draw.distribution != "subnormal") continue;
+    const Operands operands =
+        like.op().encode(input.problem, like.op().draw(input.problem, input.draw));
+    const Expected expected = expect(input.problem, operands, input.exact, 1, 1);
+    Operands flushed = operands;
+    for (float& value : flushed[kAttentionQ].span<float>()) {
+      if (std::fpclassify(value) == FP_SUBNORMAL) value = 0;
+    }
+    const Outputs outputs = EmulatedKernel{}.run(input.problem, flushed);
+    const std::vector<Bounds> bounds = bounds_of(expected, EmulatedKernel{}.arithmetic());
+    rejected = !verify(expected, bounds, views_of(outputs)).pass;
   }
   EXPECT_TRUE(rejected);
 }

@@ -119,6 +119,27 @@ TEST(Sparse, CorrectArithmeticPassesWithEveryOption) {
   expect_emulation_passes("format=lowrank method=svd bias=present");
 }
 
+// As of a kernel that sets DAZ and does not declare it.
+TEST(Sparse, AnUndeclaredFlushOfSubnormalOperandsIsRejected) {
+  for (const char* format : {"csr", "sell", "bsr16", "2to4", "bitmap", "skip_x"}) {
+    const Problem like = make(std::string("format=") + format);
+    bool rejected = false;
+    for (const BatteryInput& input : like.op().battery(like)) {
+      if (input.draw.distribution != "subnormal") continue;
+      const Operands operands =
+          like.op().encode(input.problem, like.op().draw(input.problem, input.draw));
+      const Expected expected = expect(input.problem, operands, input.exact, 1, 1);
+      Operands flushed = operands;
+      for (float& value : flushed[kSparseX].span<float>()) {
+        if (std::fpclassify(value) == FP_SUBNORMAL) value = 0;
+      }
+      const Outputs got = emulate(input.problem, flushed);
+      rejected = !verify(expected, bounds_of(expected, Arithmetic{}), views_of(got)).pass;
+    }
+    EXPECT_TRUE(rejected) << format;
+  }
+}
+
 TEST(Sparse, EveryMutantOfEveryFormatIsRejected) {
   for (const std::string& format : formats()) {
     for (const char* options : {"dtype=fp32", "dtype=bf16 bias=present activation=silu",
