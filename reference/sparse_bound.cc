@@ -110,7 +110,8 @@ class Bounder {
     const double v = std::max(e.z * e.z / 3 + squares / 6, at(SparseTerm::kPrefix, i));
     const bool equal = equal_addends(static_cast<double>(e.nonzeros), e.abs, squares);
     double sum = growth(e.nonzeros, low_rank() ? p_.rank : p_.K, equal) * v;
-    if (low_rank()) sum += growth(p_.K, p_.K, equal) * at(SparseTerm::kInner, i);
+    // Equal products with A say nothing about those that they are made of.
+    if (low_rank()) sum += growth(p_.K, p_.K, false) * at(SparseTerm::kInner, i);
     const int roundings = std::max(a_.epilogue_roundings, p_.has_bias ? 1 : 0);
     const double epilogue = roundings * kU32 * (std::abs(e.z) + e.bias);
     const double operands = a_.u_operand * a_.u_operand * (equal ? e.abs * e.abs : squares / 3);
