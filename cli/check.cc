@@ -27,10 +27,12 @@ struct CheckVerbOptions {
   std::string pattern;
   int threads = 1;
   bool as_json = false;
+  bool calls_only = false;
 };
 
 struct Tally {
   int passed = 0;
+  int called = 0;
   int failed = 0;
   int skipped = 0;
 };
@@ -55,17 +57,19 @@ class Checks {
     progress_.clear();
     if (options_.as_json) fmt::print("{}\n", json_text(results_, 1));
     if (!options_.as_json) {
-      fmt::print("{} passed, {} failed, {} skipped\n", tally_.passed, tally_.failed,
+      fmt::print("{} {}, {} failed, {} skipped\n",
+                 options_.calls_only ? tally_.called : tally_.passed,
+                 options_.calls_only ? "called and not compared" : "passed", tally_.failed,
                  tally_.skipped);
     }
-    if (tally_.passed + tally_.failed + tally_.skipped == 0) {
+    if (tally_.passed + tally_.called + tally_.failed + tally_.skipped == 0) {
       throw InputError(fmt::format("check '{}' matches no variant", options_.pattern));
     }
   }
 
   [[nodiscard]] int exit_code() const {
     if (tally_.failed > 0) return static_cast<int>(ExitCode::kCheckFailed);
-    return tally_.passed == 0 ? static_cast<int>(ExitCode::kCannotRun) : 0;
+    return tally_.passed + tally_.called == 0 ? static_cast<int>(ExitCode::kCannotRun) : 0;
   }
 
  private:
@@ -87,8 +91,14 @@ class Checks {
       return;
     }
     progress_.show(subject.text(), false);
-    const CheckReport report = check_isolated(*subject.variant, subject.problem, options_.threads,
-                                              CheckOptions{}, kTimeoutS);
+    CheckOptions how;
+    how.compare = !options_.calls_only;
+    const CheckReport report =
+        check_isolated(*subject.variant, subject.problem, options_.threads, how, kTimeoutS);
+    if (options_.calls_only && report.status == CheckStatus::kNotChecked) {
+      ++(report.any_input_taken() ? tally_.called : tally_.skipped);
+      return record(subject, std::string(name_of(report.status)), "", report.message);
+    }
     const bool good = report.status == CheckStatus::kPass;
     // A baseline that fails is reported; only our own variants fail the run.
     if (!good && subject.variant->baseline) {
@@ -130,6 +140,8 @@ void add_check_verb(CLI::App& app, int& exit_code) {
                    "searched in 'op/variant scheme … key=value', for example 'qgemm/.* w8a8 '");
   verb->add_option("--threads", options->threads, "threads")->check(CLI::Range(1, 4096));
   verb->add_flag("--json", options->as_json, "machine-readable");
+  verb->add_flag("--calls-only", options->calls_only,
+                 "one call on every input and no comparison: for compute-sanitizer, valgrind, …");
   verb->callback([options, &exit_code] {
     Checks checks(*options);
     checks.run();

@@ -11,6 +11,30 @@
 #include "harness/thread_pool.h"
 
 namespace pareto {
+namespace {
+
+cpu_set_t affinity_now() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof(set), &set);
+  return set;
+}
+
+}  // namespace
+
+const cpu_set_t& start_affinity() {
+  static const cpu_set_t set = affinity_now();
+  return set;
+}
+
+namespace {
+// Asked before main, whoever pins first.
+[[maybe_unused]] const cpu_set_t& kAtStart = start_affinity();
+}  // namespace
+
+void unpin_this_thread() {
+  sched_setaffinity(0, sizeof(cpu_set_t), &start_affinity());  // where refused, it is only slower
+}
 
 AffinityScope::AffinityScope(int threads, bool widen) {
   if (!widen || sched_getaffinity(0, sizeof(before_), &before_) != 0) return;

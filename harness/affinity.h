@@ -1,4 +1,4 @@
-// Where the calling thread may run while somebody else's library makes its threads.
+// Where threads may run: all processors that the process was started with, or fewer.
 #pragma once
 
 #include <sched.h>
@@ -6,6 +6,13 @@
 #include <span>
 
 namespace pareto {
+
+/// The processors that the process was allowed at its start, before anything was pinned.
+const cpu_set_t& start_affinity();
+
+/// Lets the calling thread run on all of them: a thread inherits the one processor of whoever is
+/// pinned and makes it.
+void unpin_this_thread();
 
 /// While it lives, the calling thread may run on all cores that a team of `threads` uses, so that
 /// threads which a library creates inherit them all (a pinned caller would put the whole library

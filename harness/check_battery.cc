@@ -8,6 +8,7 @@
 #include <random>
 #include <utility>
 
+#include "harness/call_buffers.h"
 #include "harness/check_input.h"
 #include "harness/endurance.h"
 #include "harness/errors.h"
@@ -81,6 +82,14 @@ std::vector<BatteryInput> surprises(const std::vector<BatteryInput>& battery, st
   return found;
 }
 
+void call_once(const Variant& variant, const BatteryInput& input, ThreadPool& pool) {
+  const Op& op = input.problem.op();
+  const Operands operands = op.encode(input.problem, op.draw(input.problem, input.draw));
+  // Nothing but the tensors themselves is allocated, so that every byte beyond them is foreign.
+  CallBuffers buffers(variant, input.problem, operands, Layout::kGuardBefore);
+  buffers.run(*buffers.prepare(variant, input.problem, pool), pool);
+}
+
 /// The caller's team and teams of other sizes, made once per check.
 class Teams {
  public:
@@ -113,6 +122,10 @@ class Checking {
         teams_(pool, other_teams(options)) {}
 
   CheckReport run() {
+    if (!options_.compare) {
+      call_battery();
+      return std::move(report_);
+    }
     if (options_.battery) check_battery();
     for (const CheckInput& input : options_.own) {
       if (!failed()) check_own(input);
@@ -122,6 +135,26 @@ class Checking {
   }
 
  private:
+  /// One call on every input. What it computes is looked at by nobody: the status stays "not
+  /// checked" unless something breaks.
+  void call_battery() {
+    for (const BatteryInput& input : problem_.op().battery(problem_)) {
+      InputReport& entry = report_.inputs.emplace_back(
+          InputReport{input.name, refusal(variant_, input.problem), {}});
+      if (!entry.skipped.empty()) continue;
+      try {
+        call_once(variant_, input, *teams_.own().front());
+      } catch (const CannotRunError& error) {
+        entry.skipped = error.what();
+      } catch (const MachineError&) {
+        throw;
+      } catch (const std::exception& error) {
+        return fail(input.name, "exception", fmt::format("exception: {}", error.what()));
+      }
+    }
+    report_.message = report_.any_input_taken() ? "called, not compared" : "takes no input of the battery";
+  }
+
   void check_battery() {
     const std::vector<BatteryInput> battery = problem_.op().battery(problem_);
     for (const BatteryInput& input : battery) {
@@ -133,7 +166,7 @@ class Checking {
   }
 
   void check_own(const CheckInput& input) {
-    const bool right_before = passed_any();
+    const bool right_before = report_.any_input_taken();
     check(
         input.name, [&] { return from_own(input, problem_, options_.seed, threads_); },
         teams_.own());
@@ -145,11 +178,6 @@ class Checking {
   // A device's kernels do not depend on how many threads of the host there are.
   [[nodiscard]] std::vector<int> other_teams(const CheckOptions& options) const {
     return options.battery && variant_.needs_cuda == 0 ? options.pool_sizes : std::vector<int>{};
-  }
-
-  [[nodiscard]] bool passed_any() const {
-    return std::any_of(report_.inputs.begin(), report_.inputs.end(),
-                       [](const InputReport& input) { return input.skipped.empty(); });
   }
 
   [[nodiscard]] bool failed() const { return report_.status == CheckStatus::kFail; }
@@ -210,7 +238,7 @@ class Checking {
 
   void conclude() {
     if (failed()) return;
-    if (!passed_any()) {
+    if (!report_.any_input_taken()) {
       report_.message = report_.inputs.empty()
                             ? full_name(variant_) + ": the op has no input to check it with"
                             : fmt::format("{}: takes no input of the battery: {}",
@@ -238,6 +266,11 @@ class Checking {
 };
 
 }  // namespace
+
+bool CheckReport::any_input_taken() const {
+  return std::any_of(inputs.begin(), inputs.end(),
+                     [](const InputReport& input) { return input.skipped.empty(); });
+}
 
 CheckReport check_variant(const Variant& variant, const Problem& problem, ThreadPool& pool,
                           const CheckOptions& options) {

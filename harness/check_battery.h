@@ -28,6 +28,7 @@ struct CheckInput {
 struct CheckOptions {
   bool battery = true;                   ///< run the op's battery; else only `own`
   bool mutants = true;                   ///< test the battery itself (mutant_trust.h)
+  bool compare = true;                   ///< false: only run the battery, for a tool that watches
   std::vector<CheckInput> own;           ///< inputs of the problem as it is
   std::vector<int> pool_sizes = {1, 2};  ///< further teams, besides the caller's
   std::uint64_t seed = 1;                ///< of the positions of big problems
@@ -53,6 +54,9 @@ struct CheckReport {
   double rms_ratio = 0;     ///< largest over all inputs
   std::int64_t n_compared = 0;
   double spread = 0;  ///< largest |difference| between repeats, if not deterministic
+
+  /// True if the variant took at least one input.
+  [[nodiscard]] bool any_input_taken() const;
 };
 
 /// Checks `variant` on `problem` in this process: a crash of the variant is a crash of the caller

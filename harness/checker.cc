@@ -13,7 +13,8 @@ namespace {
 /// True if some element has all the exponent bits of `mask` set: an infinity or a NaN.
 template <typename T>
 bool any_with_bits(const Tensor& tensor, T mask) {
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+  const std::int64_t count = tensor.elements();
+  for (std::int64_t i = 0; i < count; ++i) {
     T bits;
     std::memcpy(&bits, tensor.data + i * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
     if ((bits & mask) == mask) return true;

@@ -17,20 +17,12 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "harness/affinity.h"
 #include "harness/errors.h"
 #include "harness/hash.h"
 
 namespace pareto {
 namespace {
-
-// What the process was allowed at its start, before anything was pinned.
-cpu_set_t affinity_now() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof(set), &set);
-  return set;
-}
-const cpu_set_t kStartAffinity = affinity_now();
 
 std::string first_line(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -128,7 +120,7 @@ void read_cpus(hwloc_topology_t topology, Machine& machine) {
     std::vector<int> mine;
     for (int cpu = hwloc_bitmap_first(core->cpuset); cpu != -1;
          cpu = hwloc_bitmap_next(core->cpuset, cpu)) {
-      if (cpu < CPU_SETSIZE && CPU_ISSET(static_cast<std::size_t>(cpu), &kStartAffinity)) {
+      if (cpu < CPU_SETSIZE && CPU_ISSET(static_cast<std::size_t>(cpu), &start_affinity())) {
         mine.push_back(cpu);
       }
     }
@@ -145,7 +137,7 @@ void read_cpus(hwloc_topology_t topology, Machine& machine) {
   }
   if (machine.cpus.empty()) {  // a topology without cores, in some containers
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(static_cast<std::size_t>(cpu), &kStartAffinity)) machine.cpus.push_back(cpu);
+      if (CPU_ISSET(static_cast<std::size_t>(cpu), &start_affinity())) machine.cpus.push_back(cpu);
     }
     machine.cores = static_cast<int>(machine.cpus.size());
   }

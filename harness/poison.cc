@@ -8,9 +8,24 @@ namespace {
 
 template <typename T>
 void fill_with(const Tensor& output, T pattern) {
-  for (std::int64_t i = 0; i < output.elements(); ++i) {
+  const std::int64_t count = output.elements();
+  for (std::int64_t i = 0; i < count; ++i) {
     std::memcpy(output.data + i * static_cast<std::int64_t>(sizeof(T)), &pattern, sizeof(T));
   }
+}
+
+// Little-endian: the pattern's low bytes come first, whatever the element's size.
+template <typename T>
+std::int64_t count_of(const Tensor& output, T pattern, std::int64_t* first) {
+  const std::int64_t elements = output.elements();
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < elements; ++i) {
+    T bits;
+    std::memcpy(&bits, output.data + i * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
+    if (bits != pattern) continue;
+    if (count++ == 0 && first != nullptr) *first = i;
+  }
+  return count;
 }
 
 /// Quiet NaNs whose payload no operation makes up; a sentinel for integers.
@@ -70,13 +85,18 @@ bool is_poison(const Tensor& output, std::int64_t i) {
 }
 
 std::int64_t count_poison(const Tensor& output, std::int64_t* first) {
-  std::int64_t count = 0;
   if (first != nullptr) *first = -1;
-  for (std::int64_t i = 0; i < output.elements(); ++i) {
-    if (!is_poison(output, i)) continue;
-    if (count++ == 0 && first != nullptr) *first = i;
+  const std::uint64_t pattern = poison_pattern(output.dtype);
+  switch (size_of(output.dtype)) {
+    case 8:
+      return count_of(output, pattern, first);
+    case 4:
+      return count_of(output, static_cast<std::uint32_t>(pattern), first);
+    case 2:
+      return count_of(output, static_cast<std::uint16_t>(pattern), first);
+    default:
+      return count_of(output, static_cast<std::uint8_t>(pattern), first);
   }
-  return count;
 }
 
 }  // namespace pareto

@@ -114,12 +114,6 @@ Shape::Shape(std::span<const std::int64_t> extents) : rank_(static_cast<int>(ext
   std::copy(extents.begin(), extents.end(), extent_.begin());
 }
 
-std::int64_t Shape::elements() const {
-  std::int64_t count = 1;
-  for (int axis = 0; axis < rank_; ++axis) count *= extent_[axis];
-  return count;
-}
-
 std::string Shape::text() const {
   return fmt::format("[{}]", fmt::join(extent_.begin(), extent_.begin() + rank_, ", "));
 }

@@ -28,7 +28,11 @@ class Shape {
   explicit Shape(std::span<const std::int64_t> extents);
   [[nodiscard]] int rank() const { return rank_; }
   [[nodiscard]] std::int64_t operator[](int axis) const { return extent_[axis]; }
-  [[nodiscard]] std::int64_t elements() const;
+  [[nodiscard]] std::int64_t elements() const {
+    std::int64_t count = 1;
+    for (int axis = 0; axis < rank_; ++axis) count *= extent_[static_cast<std::size_t>(axis)];
+    return count;
+  }
   [[nodiscard]] std::string text() const;  ///< "[16, 384]"
   bool operator==(const Shape&) const = default;
 

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <thread>
 
+#include "harness/affinity.h"
 #include "harness/errors.h"
 
 namespace pareto {
@@ -23,13 +24,6 @@ cpu_set_t affinity_of(pthread_t thread) {
   cpu_set_t set;
   CPU_ZERO(&set);
   pthread_getaffinity_np(thread, sizeof(set), &set);
-  return set;
-}
-
-// The CPUs that the process was started with: a pool made while its creator is pinned would
-// otherwise inherit the creator's one CPU.
-const cpu_set_t& initial_affinity() {
-  static const cpu_set_t set = affinity_of(pthread_self());
   return set;
 }
 
@@ -98,7 +92,6 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads, std::span<const int> cpus) : threads_(threads) {
   if (threads < 1) throw InputError(fmt::format("threads = {} must be at least 1", threads));
-  initial_affinity();
   state_ = std::make_unique<State>();
   if (!cpus.empty()) {
     state_->creator = pthread_self();
@@ -113,7 +106,7 @@ ThreadPool::ThreadPool(int threads, std::span<const int> cpus) : threads_(thread
     const pthread_t handle = state->workers.back().native_handle();
     pthread_setname_np(handle, kPoolThreadName);
     if (cpus.empty()) {
-      set_affinity(handle, initial_affinity());
+      set_affinity(handle, start_affinity());  // not the one processor of a pinned creator
     } else {
       pin(handle, cpus[static_cast<std::size_t>(i) % cpus.size()]);
     }

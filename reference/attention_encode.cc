@@ -29,17 +29,6 @@ HostTensor broadcastable(const HostTensor& source) {
   return result;
 }
 
-HostTensor rounded(const HostTensor& source, DType dtype) {
-  if (dtype == DType::kF32) return source;
-  HostTensor result(dtype, source.shape());
-  const std::span<const float> from = source.span<float>();
-  const std::span<std::uint16_t> to = result.span<std::uint16_t>();
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    to[i] = dtype == DType::kBf16 ? to_bf16(from[i]) : to_fp16(from[i]);
-  }
-  return result;
-}
-
 [[noreturn]] void refuse(const char* name, const std::string& key, std::int64_t row,
                          std::int64_t column, float value) {
   throw InputError(
@@ -94,7 +83,7 @@ class Encoder {
       operands_[kAttentionQ] = std::move(coded.codes);
       operands_[kAttentionQScale] = std::move(coded.scales);
     } else {
-      operands_[kAttentionQ] = rounded(q, p_.q_dtype);
+      operands_[kAttentionQ] = rounded_tensor(q.span<float>(), q.shape(), p_.q_dtype);
     }
     encode_kv("k", kAttentionK, kAttentionKScale);
     if (p_.has_v) encode_kv("v", kAttentionV, kAttentionVScale);
@@ -133,7 +122,7 @@ class Encoder {
   void encode_kv(const char* name, AttentionSlot slot, AttentionSlot scale_slot) {
     const HostTensor& source = inputs_.at(name);
     if (p_.kv_dtype != DType::kE4m3 && p_.kv_dtype != DType::kS8) {
-      operands_[slot] = rounded(source, p_.kv_dtype);
+      operands_[slot] = rounded_tensor(source.span<float>(), source.shape(), p_.kv_dtype);
       return;
     }
     const int rank = source.shape().rank();

@@ -1,11 +1,13 @@
 #include "reference/number_formats.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "harness/errors.h"
+#include "reference/parallel_rows.h"
 
 namespace pareto {
 namespace {
@@ -141,6 +143,22 @@ void store_rounded(const Tensor& tensor, std::int64_t i, double value) {
     std::memcpy(tensor.data + i * static_cast<std::int64_t>(size_of(tensor.dtype)), &code,
                 size_of(tensor.dtype));
   }
+}
+
+HostTensor rounded_tensor(std::span<const float> values, const Shape& shape, DType dtype) {
+  HostTensor result(dtype, shape);
+  if (dtype == DType::kF32) {
+    std::copy(values.begin(), values.end(), result.span<float>().begin());
+    return result;
+  }
+  const Tensor view = result.view();
+  const auto count = static_cast<std::int64_t>(values.size());
+  parallel_rows(count, threads_for(count), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      store_rounded(view, i, static_cast<double>(values[static_cast<std::size_t>(i)]));
+    }
+  });
+  return result;
 }
 
 double unit_roundoff(DType dtype) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "harness/tensor.h"
 
@@ -50,6 +51,8 @@ double from_e8m0(std::uint8_t code);
 
 /// Stores `value`, rounded, as element i of a tensor of any floating dtype.
 void store_rounded(const Tensor& tensor, std::int64_t i, double value);
+/// A tensor of any floating dtype that holds `values`, rounded; in parallel where they are many.
+HostTensor rounded_tensor(std::span<const float> values, const Shape& shape, DType dtype);
 
 /// Unit roundoff of fp32, bf16, fp16 (2^-24, 2^-8, 2^-11).
 double unit_roundoff(DType dtype);

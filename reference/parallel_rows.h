@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "harness/affinity.h"
+
 namespace pareto {
 
 /// Threads worth starting for `work` elementary steps: one below a million, at most what the
@@ -30,6 +32,7 @@ void parallel_rows(std::int64_t rows, int threads, const Body& body) {
   team.reserve(static_cast<std::size_t>(parts));
   for (std::int64_t part = 0; part < parts; ++part) {
     team.emplace_back([&, part] {
+      unpin_this_thread();  // a caller that measures is pinned to one processor
       try {
         body(rows * part / parts, rows * (part + 1) / parts);
       } catch (...) {

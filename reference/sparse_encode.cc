@@ -43,7 +43,7 @@ HostTensor pruned(const SparseProblem& p, const SparsePruning& pruning, const Ho
   if (!pruning.keep && (!by_method || p.format == SparseFormat::k2to4)) {
     prune_to_sparsity(p, pruning, w, rows, columns);
   }
-  return rounded_dense(w, rows, columns, p.dtype);
+  return rounded_tensor(w, Shape{rows, columns}, p.dtype);
 }
 
 HostTensor rounded_dense(const std::vector<double>& values, const Shape& shape, DType dtype) {
@@ -63,8 +63,8 @@ void encode_factors(const SparseProblem& p, const SparsePruning& pruning, const 
     operands[kSparseB] = rounded_dense(factors.b, Shape{p.rank, p.K}, p.dtype);
     return;
   }
-  operands[kSparseA] = rounded_dense(inputs.at("a").span<const float>(), p.N, p.rank, p.dtype);
-  operands[kSparseB] = rounded_dense(inputs.at("b").span<const float>(), p.rank, p.K, p.dtype);
+  operands[kSparseA] = rounded_tensor(inputs.at("a").span<const float>(), Shape{p.N, p.rank}, p.dtype);
+  operands[kSparseB] = rounded_tensor(inputs.at("b").span<const float>(), Shape{p.rank, p.K}, p.dtype);
 }
 
 }  // namespace
@@ -76,9 +76,9 @@ Operands encode_sparse(const Problem& problem, const TensorMap& inputs) {
   Operands operands(kSparseSlotCount);
   if (p.format == SparseFormat::kSkipX) {
     operands[kSparseX] = pruned(p, pruning, x);
-    operands[kSparseW] = rounded_dense(inputs.at("w").span<const float>(), p.N, p.K, p.dtype);
+    operands[kSparseW] = rounded_tensor(inputs.at("w").span<const float>(), Shape{p.N, p.K}, p.dtype);
   } else {
-    operands[kSparseX] = rounded_dense(x.span<const float>(), p.M, p.K, p.dtype);
+    operands[kSparseX] = rounded_tensor(x.span<const float>(), Shape{p.M, p.K}, p.dtype);
     if (p.format == SparseFormat::kLowRank) {
       encode_factors(p, pruning, inputs, operands);
     } else {

@@ -7,7 +7,6 @@
 
 #include "harness/errors.h"
 #include "reference/number_formats.h"
-#include "reference/parallel_rows.h"
 
 namespace pareto {
 namespace {
@@ -230,22 +229,6 @@ class Encoder {
 };
 
 }  // namespace
-
-HostTensor rounded_dense(std::span<const float> w, std::int64_t rows, std::int64_t columns,
-                         DType dtype) {
-  HostTensor dense(dtype, Shape{rows, columns});
-  if (dtype == DType::kF32) {
-    std::copy(w.begin(), w.end(), dense.span<float>().begin());
-    return dense;
-  }
-  const auto count = static_cast<std::int64_t>(w.size());
-  parallel_rows(count, threads_for(count), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      store_rounded(dense.view(), i, static_cast<double>(w[static_cast<std::size_t>(i)]));
-    }
-  });
-  return dense;
-}
 
 void encode_sparse_weights(const SparseProblem& problem, HostTensor w, Operands& operands) {
   if (problem.format == SparseFormat::kSkipX) {

@@ -10,10 +10,6 @@
 
 namespace pareto {
 
-/// w[N,K], pruned, rounded to the problem's dtype as a dense tensor; parallel over rows.
-HostTensor rounded_dense(std::span<const float> w, std::int64_t rows, std::int64_t columns,
-                         DType dtype);
-
 /// Fills the slots of W (values, index, offset, meta, row, row_length, or w) from a dense rounded
 /// w[N,K]; every weight that is not zero is stored. InputError where a group of four holds more
 /// than two nonzeros under 2to4. Not for lowrank.

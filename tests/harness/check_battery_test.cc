@@ -40,6 +40,23 @@ TEST(CheckBattery, AlsoChecksOwnInputs) {
   EXPECT_EQ(report.inputs.back().input, "normal seed 9");
 }
 
+TEST(CheckBattery, CallsOnlyRunsEveryInputOnceAndClaimsNothing) {
+  int calls = 0;
+  ThreadPool pool(1);
+  CheckOptions options;
+  options.compare = false;
+  const Variant wrong = toy::variant([&](const Call&, const Tensor&) { ++calls; });
+  const CheckReport report = check_variant(wrong, Problem(toy::op()), pool, options);
+  EXPECT_EQ(report.status, CheckStatus::kNotChecked);
+  EXPECT_EQ(report.message, "called, not compared");
+  EXPECT_EQ(calls, static_cast<int>(toy::op().battery(Problem(toy::op())).size()));
+  const Variant broken = toy::variant(
+      [](const Call&, const Tensor&) { throw std::runtime_error("no room for it"); });
+  const CheckReport failed = check_variant(broken, Problem(toy::op()), pool, options);
+  EXPECT_EQ(failed.status, CheckStatus::kFail);
+  EXPECT_NE(failed.message.find("no room for it"), std::string::npos) << failed.message;
+}
+
 TEST(CheckBattery, NamesTheFaultThatAWrongResultLooksLike) {
   const CheckReport report = check(toy::variant(
       [](const Call& call, const Tensor& w) { toy::Op::multiply(call.in[0], w, call.out[0], 1); }));

@@ -6,11 +6,33 @@
 #include <array>
 #include <chrono>
 #include <thread>
+#include <vector>
 
+#include "harness/affinity.h"
 #include "harness/errors.h"
+#include "harness/machine.h"
+#include "reference/parallel_rows.h"
 
 namespace pareto {
 namespace {
+
+int processors_of_this_thread() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof(set), &set);
+  return CPU_COUNT(&set);
+}
+
+TEST(ParallelRows, LeavesTheOneProcessorOfAPinnedCaller) {
+  const ThreadPool pool(1, this_machine().pinning(1));
+  ASSERT_EQ(processors_of_this_thread(), 1);
+  std::vector<int> processors(2);
+  parallel_rows(2, 2, [&](std::int64_t begin, std::int64_t /*end*/) {
+    processors[static_cast<std::size_t>(begin)] = processors_of_this_thread();
+  });
+  EXPECT_EQ(processors, std::vector<int>(2, CPU_COUNT(&start_affinity())));
+  EXPECT_EQ(processors_of_this_thread(), 1);
+}
 
 TEST(ThreadPool, CallsEveryMemberOncePerRun) {
   constexpr int kRuns = 20000;

@@ -29,7 +29,7 @@ Stored store(SparseFormat format, std::int64_t N, std::int64_t K, DType dtype,
   stored.problem.block = block;
   stored.problem.dtype = dtype;
   stored.operands.resize(kSparseSlotCount);
-  encode_sparse_weights(stored.problem, rounded_dense(w, N, K, dtype), stored.operands);
+  encode_sparse_weights(stored.problem, rounded_tensor(w, Shape{N, K}, dtype), stored.operands);
   for (const HostTensor& operand : stored.operands) stored.in.push_back(operand.view());
   return stored;
 }
@@ -44,7 +44,7 @@ std::vector<float> random_weights(std::int64_t N, std::int64_t K, double sparsit
 void expect_round_trip(const Stored& stored, const std::vector<float>& w) {
   const SparseReader reader(stored.problem, stored.in);
   const HostTensor dense =
-      rounded_dense(w, stored.problem.N, stored.problem.K, stored.problem.dtype);
+      rounded_tensor(w, Shape{stored.problem.N, stored.problem.K}, stored.problem.dtype);
   SparseRow row;
   std::int64_t nonzeros = 0;
   for (std::int64_t n = 0; n < stored.problem.N; ++n) {
