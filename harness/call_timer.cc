@@ -15,10 +15,13 @@ namespace {
 class HostTimer : public CallTimer {
  public:
   double time(const std::function<void()>& calls,
-              const std::function<void()>& /*recorded*/) override {
+              const std::function<void(bool)>& /*recorded*/) override {
     const double start_s = now_s();
     calls();
     return now_s() - start_s;
+  }
+  [[nodiscard]] Repeated repeated(const std::function<void()>& calls) const override {
+    return {.run = calls, .times = 1};
   }
 };
 
@@ -30,15 +33,17 @@ constexpr double kThrottledFraction = 0.75;
 // Waiting for an idle device returns within microseconds, unless the host's thread loses its core.
 constexpr double kBusyS = 200e-6;
 constexpr int kAttempts = 4;
+// Of at least kShortestSampleS each: waiting for them all costs a thousandth.
+constexpr int kRepeats = 20;
 
 class DeviceTimer : public CallTimer {
  public:
-  double time(const std::function<void()>& calls, const std::function<void()>& recorded) override {
+  double time(const std::function<void()>& calls, const std::function<void(bool)>& recorded) override {
     DeviceTime last;
     bool always_busy = true;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       const std::unique_ptr<Recording> recording = device().record(calls);
-      if (attempt == 0) recorded();
+      if (attempt == 0) recorded(recording->empty());
       last = device().time(*recording);
       const bool busy = last.busy_after_s > kBusyS;
       const bool slow = last.sm_clock_hz < kThrottledFraction * clock_hz();  // NaN: never
@@ -54,6 +59,10 @@ class DeviceTimer : public CallTimer {
           1e6 * last.busy_after_s);
     }
     return last.seconds;
+  }
+  [[nodiscard]] Repeated repeated(const std::function<void()>& calls) const override {
+    const std::shared_ptr<Recording> recording = device().record(calls);
+    return {.run = [recording] { device().repeat(*recording, kRepeats); }, .times = kRepeats};
   }
   [[nodiscard]] double shortest_sample_s() const override { return kShortestSampleS; }
   [[nodiscard]] std::string failure() const override { return failure_; }

@@ -14,9 +14,15 @@ class CallTimer {
   virtual ~CallTimer() = default;
   /// Seconds that `calls` take. A sample that somebody disturbed is taken again, so `calls` may be
   /// asked for more than once. On a device it only records; `recorded` is called between recording
-  /// and running (and not at all on the host).
+  /// and running (and not at all on the host), and told whether nothing was recorded.
   virtual double time(const std::function<void()>& calls,
-                      const std::function<void()>& recorded) = 0;
+                      const std::function<void(bool empty)>& recorded) = 0;
+  /// What runs `calls` again and again with nothing in between, and how often at once.
+  struct Repeated {
+    std::function<void()> run;
+    int times = 1;
+  };
+  [[nodiscard]] virtual Repeated repeated(const std::function<void()>& calls) const = 0;
   /// Samples must last at least as long.
   [[nodiscard]] virtual double shortest_sample_s() const { return 0; }
   /// "" or what is wrong with the calls, by the name of the trick.

@@ -10,6 +10,7 @@
 
 #include "harness/call_buffers.h"
 #include "harness/check_input.h"
+#include "harness/device.h"
 #include "harness/endurance.h"
 #include "harness/errors.h"
 #include "harness/mutant_trust.h"
@@ -138,6 +139,7 @@ class Checking {
   /// One call on every input. What it computes is looked at by nobody: the status stays "not
   /// checked" unless something breaks.
   void call_battery() {
+    if (variant_.needs_cuda > 0) device().record_nothing();
     for (const BatteryInput& input : problem_.op().battery(problem_)) {
       InputReport& entry = report_.inputs.emplace_back(
           InputReport{input.name, refusal(variant_, input.problem), {}});

@@ -41,6 +41,8 @@ struct DeviceInfo {
 class Recording {
  public:
   virtual ~Recording() = default;
+  /// True if the calls have started nothing on the stream.
+  [[nodiscard]] virtual bool empty() const = 0;
 };
 
 /// What one timed launch of a recording showed.
@@ -50,7 +52,7 @@ struct DeviceTime {
   double sm_clock_hz = 0;   ///< while it ran; NaN: not known
 };
 
-/// All calls but `fill`, `hash` and `launch` are finished when they return, and so is everything
+/// All calls but `fill` are finished when they return, and so is everything
 /// that was started on the stream before. What fails for lack of memory throws CannotRunError; any
 /// other failure ends the process as a crash does (see device_failed).
 class Device {
@@ -76,6 +78,11 @@ class Device {
   [[nodiscard]] virtual std::unique_ptr<Recording> record(const std::function<void()>& calls) = 0;
   /// Runs a recording on the idle device, persisting lines of L2 reset before.
   [[nodiscard]] virtual DeviceTime time(Recording& recording) = 0;
+  /// Runs a recording so many times, one directly after the other.
+  virtual void repeat(Recording& recording, int times) = 0;
+  /// From now on recordings stay empty and take no time: a tool that watches every access needs too
+  /// long for what is run only to be timed.
+  virtual void record_nothing() {}
 };
 
 /// Of this machine, asked once, in a child process.

@@ -49,6 +49,8 @@ using ExecutableGraph = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
 
 struct GraphRecording : Recording {
   ExecutableGraph graph;
+  std::size_t nodes = 0;
+  [[nodiscard]] bool empty() const override { return nodes == 0; }
 };
 
 std::string uuid_text(const cudaUUID_t& uuid) {
@@ -141,6 +143,7 @@ class CudaDevice : public Device {
 
   [[nodiscard]] std::unique_ptr<Recording> record(const std::function<void()>& calls) override {
     synchronize();
+    if (records_nothing_) return std::make_unique<GraphRecording>();
     // Global: this thread and every other may neither allocate nor wait meanwhile.
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeGlobal), "begin of capture");
     calls();
@@ -148,6 +151,7 @@ class CudaDevice : public Device {
     check(cudaStreamEndCapture(stream_.get(), graph.out()),
           "recording a call (does it wait, allocate, or use the default stream?)");
     auto recording = std::make_unique<GraphRecording>();
+    check(cudaGraphGetNodes(graph.get(), nullptr, &recording->nodes), "cudaGraphGetNodes");
     check(cudaGraphInstantiate(recording->graph.out(), graph.get(), 0), "cudaGraphInstantiate");
     check(cudaGraphUpload(recording->graph.get(), stream_.get()), "cudaGraphUpload");
     synchronize();
@@ -156,6 +160,7 @@ class CudaDevice : public Device {
 
   [[nodiscard]] DeviceTime time(Recording& recording) override {
     const cudaGraphExec_t graph = static_cast<GraphRecording&>(recording).graph.get();
+    if (graph == nullptr) return {};
     // A device that knows no persisting lines refuses, and has none.
     if (cudaCtxResetPersistingL2Cache() != cudaSuccess) static_cast<void>(cudaGetLastError());
     synchronize();
@@ -175,6 +180,16 @@ class CudaDevice : public Device {
     return result;
   }
 
+  void repeat(Recording& recording, int times) override {
+    const cudaGraphExec_t graph = static_cast<GraphRecording&>(recording).graph.get();
+    for (int i = 0; i < times && graph != nullptr; ++i) {
+      check(cudaGraphLaunch(graph, stream_.get()), "cudaGraphLaunch");
+    }
+    finish_stream("kernel");
+  }
+
+  void record_nothing() override { records_nothing_ = true; }
+
  private:
   void finish_stream(const char* what) { check(cudaStreamSynchronize(stream_.get()), what); }
 
@@ -182,6 +197,7 @@ class CudaDevice : public Device {
   Stream stream_;
   Event begin_;
   Event end_;
+  bool records_nothing_ = false;
   unsigned long long* sum_ = nullptr;  ///< of `hash`, on the device
   std::unique_ptr<Nvml> nvml_;         ///< null: no readings
 };

@@ -55,13 +55,10 @@ void record_rates(GroupMember& member, const Work& work, const Ceilings& ceiling
 
 void record_energy(GroupMember& member) {
   MeasuredCall& call = *member.call;
-  const std::int64_t batch = member.record.row["calls_per_sample"];
-  call.begin_visit();
+  const MeasuredCall::Unbroken calls = call.unbroken(member.record.row["calls_per_sample"]);
   const bool on_device = member.subject->variant->needs_cuda > 0;
   const OpenedCounter counter = on_device ? open_nvml(device_info().uuid) : open_rapl();
-  const EnergyReading reading = measure_energy(
-      counter, [&] { call.sample(batch); }, batch);
-  call.end_visit();
+  const EnergyReading reading = measure_energy(counter, calls.run, calls.calls);
   member.record.row["energy_j"] = number_or_null(reading.joules_per_call);
   member.record.row["energy_idle_w"] = number_or_null(reading.idle_watts);
   member.record.row["energy_reason"] = reading.reason;

@@ -174,21 +174,29 @@ void MeasuredCall::begin_cold_visit() {
   if (visit_ > 1 && rotation_s > kCheapRotationS) auditing_ = visit_ % 4 == 0;
 }
 
+void MeasuredCall::call_in_turn(std::int64_t calls, Between between) {
+  std::size_t index = next_set_;
+  const std::size_t count = sets_.size();
+  for (std::int64_t i = 0; i < calls; ++i) {
+    last_ = &sets_[index];
+    if (between != Between::kNothing) prepare_contents(*last_, between, calls - i);
+    start(*last_, last_->buffers->out());
+    if (++index == count) index = 0;
+  }
+  next_set_ = index;
+}
+
 double MeasuredCall::timed_calls(std::int64_t batch, Between between,
-                                 const std::function<void()>& recorded) {
-  return timer_->time(
-      [this, batch, between] {
-        std::size_t index = next_set_;
-        const std::size_t count = sets_.size();
-        for (std::int64_t i = 0; i < batch; ++i) {
-          last_ = &sets_[index];
-          if (between != Between::kNothing) prepare_contents(*last_, between, batch - i);
-          start(*last_, last_->buffers->out());
-          if (++index == count) index = 0;
-        }
-        next_set_ = index;
-      },
-      recorded);
+                                 const std::function<void(bool)>& recorded) {
+  return timer_->time([this, batch, between] { call_in_turn(batch, between); }, recorded);
+}
+
+MeasuredCall::Unbroken MeasuredCall::unbroken(std::int64_t batch) {
+  const auto sets = static_cast<std::int64_t>(sets_.size());
+  const std::int64_t calls = (batch + sets - 1) / sets * sets;
+  const CallTimer::Repeated repeated =
+      timer_->repeated([this, calls] { call_in_turn(calls, Between::kNothing); });
+  return {.run = repeated.run, .calls = calls * repeated.times};
 }
 
 void MeasuredCall::before_sample() {
@@ -208,8 +216,10 @@ double MeasuredCall::sample(std::int64_t batch) {
   if (auditing_ && on_device()) untouched = sets_[final].buffers->output_sample();
   if (auditing_) audit_.call_begins();
   const std::uint64_t count = counter_now();
-  const double seconds =
-      timed_calls(batch, Between::kNothing, [&] { must_be_untouched(*last_, untouched); });
+  const double seconds = timed_calls(batch, Between::kNothing, [&](bool empty) {
+    must_be_untouched(*last_, untouched);
+    must_not_be_empty(*last_, empty);
+  });
   // A device keeps time by itself.
   if (!on_device()) audit_.timed(seconds, counter_now() - count);
   if (auditing_) {
@@ -220,12 +230,20 @@ double MeasuredCall::sample(std::int64_t batch) {
   fail(timer_->failure());
   repeating_s_.push_back(seconds / static_cast<double>(batch));
   sampled_s_ += seconds;
-  return seconds;
+  // Nobody looks for a batch that lasts long enough of what has failed: it might take no time.
+  return failure_.empty() ? seconds : std::max(seconds, timer_->shortest_sample_s());
 }
 
 void MeasuredCall::must_be_untouched(const Set& set, const std::vector<std::uint64_t>& before) {
   if (before.empty() || set.buffers->output_sample() == before) return;
   fail("late: outputs were written while the call was being recorded: work outside of the stream");
+}
+
+void MeasuredCall::must_not_be_empty(const Set& set, bool empty) {
+  const std::span<const Tensor> out = set.buffers->out();
+  const bool writes =
+      std::any_of(out.begin(), out.end(), [](const Tensor& tensor) { return tensor.bytes() > 0; });
+  if (empty && writes) fail("late: a call starts nothing on the stream: work outside of the stream");
 }
 
 void MeasuredCall::end_visit() {

@@ -36,6 +36,14 @@ class MeasuredCall : public Subject {
   void end_visit() override;
   [[nodiscard]] double shortest_sample_s() const override { return timer_->shortest_sample_s(); }
 
+  /// What runs calls with nothing in between, for a meter that takes seconds: as many as `batch` or
+  /// as make whole rotations through the sets. `calls` of it are made at once.
+  struct Unbroken {
+    std::function<void()> run;
+    std::int64_t calls = 1;
+  };
+  [[nodiscard]] Unbroken unbroken(std::int64_t batch);
+
   /// After the last sample: what only shows at the end (threads left running, results remembered
   /// between calls).
   void finish();
@@ -65,6 +73,7 @@ class MeasuredCall : public Subject {
   void call(Set& set) { call(set, set.buffers->out()); }
   [[nodiscard]] bool on_device() const { return sets_[0].buffers->on_device(); }
   void must_be_untouched(const Set& set, const std::vector<std::uint64_t>& before);
+  void must_not_be_empty(const Set& set, bool empty);
   /// What happens before each call of a burst.
   enum class Between : std::uint8_t {
     kNothing,
@@ -72,8 +81,9 @@ class MeasuredCall : public Subject {
     kNetNothing,  ///< as many flips on as many lines, but the content stays
     kTwinOnce,    ///< before one call, drawn by chance: one flip, which makes the twin
   };
+  void call_in_turn(std::int64_t calls, Between between);
   double timed_calls(
-      std::int64_t batch, Between between, const std::function<void()>& recorded = [] {});
+      std::int64_t batch, Between between, const std::function<void(bool)>& recorded = [](bool) {});
   void prepare_contents(Set& set, Between between, std::int64_t calls_left);
   void change(Set& set, bool last);
   void change_and_restore(Set& set);

@@ -127,28 +127,11 @@ for variant in "${variants[@]}"; do
   await_place
   check "$variant" &
 done
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-for tool in memcheck racecheck; do
-  for variant in "${variants[@]}"; do
-    [[ $variant == */cuda_* ]] || continue
-    out=$folder/sanitizer/${variant/\//-}.$tool
-    [[ -s $out ]] && continue
-    if [[ -z $sanitizer ]]; then
-      echo "not run: compute-sanitizer is not on this machine" >"$out"
-      continue
-    fi
-    need_s 30
-    await_place
-    sanitize "$variant" "$tool" &
-  done
-done
 wait
 # Libraries' failures are reported, not judged.
 if grep -lE '"status": "(fail|untrusted)"' "$folder"/checks/*-cuda_*.json >"$folder/failed"; then
   failed=1
 fi
-if grep -qx errors "$folder"/sanitizer/* 2>/dev/null; then failed=1; fi
-
 # "NVIDIA H200" names its results h200.h5.
 gpu=$(sed -n 's/.*"name": "\(.*\)".*/\1/p' <<<"$device" | tr '[:upper:]' '[:lower:]' |
   sed -E 's/^nvidia //; s/[^a-z0-9]+/_/g')
@@ -170,6 +153,24 @@ for experiment in "$root"/experiments/gpu_*.toml; do
   "$program" merge "$folder/$name" -o "$file" --keep newest
   touch "$folder/$name.done"
 done
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+for tool in memcheck racecheck; do
+  for variant in "${variants[@]}"; do
+    [[ $variant == */cuda_* ]] || continue
+    out=$folder/sanitizer/${variant/\//-}.$tool
+    [[ -s $out ]] && continue
+    if [[ -z $sanitizer ]]; then
+      echo "not run: compute-sanitizer is not on this machine" >"$out"
+      continue
+    fi
+    need_s 30
+    await_place
+    sanitize "$variant" "$tool" &
+  done
+done
+wait
+if grep -qx errors "$folder"/sanitizer/* 2>/dev/null; then failed=1; fi
 
 if command -v python3 >/dev/null; then
   python3 "$here/gpu_status.py" --program "$program" --accepted "$folder" --results "$results" \

@@ -210,6 +210,49 @@ TEST_F(DeviceTest, WorkOutsideOfTheStreamIsRefused) {
       << timed.call.failure();
 }
 
+// Does its work until every content has been verified; what is recorded then is nothing.
+class PreparedNowhere : public Prepared {
+ public:
+  void run(const Call& call) override {
+    constexpr int kContents = 3;
+    if (++calls_ > kContents) return;
+    fake().start([x = call.in[0], w = call.in[1], y = call.out[0]] { multiply(x, w, y); });
+  }
+
+ private:
+  int calls_ = 0;
+};
+
+TEST_F(DeviceTest, AnEmptyRecordingIsRefusedAtOnce) {
+  Variant variant = device_variant(multiply);
+  variant.prepare = [](const Problem&, std::span<const Tensor>,
+                       ThreadPool&) -> std::unique_ptr<Prepared> {
+    return std::make_unique<PreparedNowhere>();
+  };
+  Timed timed(variant, "warm");
+  ASSERT_EQ(timed.call.failure(), "");
+  // As long as a sample has to be, so that no larger batch is tried.
+  EXPECT_GE(timed.call.sample(1), timed.call.shortest_sample_s());
+  EXPECT_NE(timed.call.failure().find("work outside of the stream"), std::string::npos)
+      << timed.call.failure();
+}
+
+TEST_F(DeviceTest, UnbrokenCallsMakeWholeRotations) {
+  int calls = 0;
+  const Variant variant =
+      device_variant([&calls](const Tensor& x, const Tensor& w, const Tensor& y) {
+        ++calls;
+        multiply(x, w, y);
+      });
+  Timed timed(variant, "cold");
+  const MeasuredCall::Unbroken unbroken = timed.call.unbroken(3);
+  const auto sets = static_cast<std::int64_t>(timed.call.sets());
+  EXPECT_EQ(unbroken.calls % sets, 0);
+  calls = 0;
+  unbroken.run();
+  EXPECT_EQ(calls, unbroken.calls);
+}
+
 TEST_F(DeviceTest, ADeviceThatStaysBusyIsRefused) {
   fake_->busy_after_s = 1e-3;
   const Variant variant = device_variant(multiply);

@@ -103,6 +103,13 @@ class FakeDevice : public Device {
     return result;
   }
 
+  void repeat(Recording& recording, int times) override {
+    for (int i = 0; i < times; ++i) {
+      std::vector<Work> work = static_cast<Recorded&>(recording).work;
+      run(work);
+    }
+  }
+
   double busy_after_s = 0;
   std::vector<double> clocks_hz;  ///< of the timed launches, in turn
   std::size_t timed = 0;
@@ -110,6 +117,7 @@ class FakeDevice : public Device {
  private:
   struct Recorded : Recording {
     std::vector<Work> work;
+    [[nodiscard]] bool empty() const override { return work.empty(); }
   };
   template <typename Body>
   void unlocked(const Body& body) {
