@@ -61,6 +61,8 @@ void record_energy(GroupMember& member) {
   const EnergyReading reading = measure_energy(counter, calls.run, calls.calls);
   member.record.row["energy_j"] = number_or_null(reading.joules_per_call);
   member.record.row["energy_idle_w"] = number_or_null(reading.idle_watts);
+  member.record.row["energy_call_s"] =
+      number_or_null(reading.seconds / static_cast<double>(reading.calls));  // 0/0: not measured
   member.record.row["energy_reason"] = reading.reason;
 }
 

@@ -72,6 +72,11 @@ def timed_cases(program: pathlib.Path, results: pathlib.Path) -> list[dict]:
     return [case for case in cases if case.get("time_median_s")]
 
 
+def work_of(case: dict) -> str:
+    """What two cases must have in common for their times to be compared."""
+    return str([case.get(key) for key in ("machine", "group_run", "scheme", "format", "dtype")])
+
+
 def best_of(cases: list[dict], name: str) -> tuple[str, str, str]:
     """Highest rate, highest fraction of the ceiling, and best ratio to a library's time."""
     own = [case for case in cases if f"{case['op']}/{case['variant']}" == name]
@@ -82,13 +87,13 @@ def best_of(cases: list[dict], name: str) -> tuple[str, str, str]:
     libraries: dict[str, float] = {}
     for case in cases:
         if case["baseline"]:
-            key = (case["group"], case.get("scheme"), case.get("format"), case.get("dtype"))
-            libraries[str(key)] = min(libraries.get(str(key), 1e300), case["time_median_s"])
-    ratios = []
-    for case in own:
-        key = str((case["group"], case.get("scheme"), case.get("format"), case.get("dtype")))
-        if key in libraries:
-            ratios.append(libraries[key] / case["time_median_s"])
+            key = work_of(case)
+            libraries[key] = min(libraries.get(key, 1e300), case["time_median_s"])
+    ratios = [
+        libraries[work_of(case)] / case["time_median_s"]
+        for case in own
+        if work_of(case) in libraries
+    ]
     ratio = f"{min(ratios):.2f} to {max(ratios):.2f} times its speed" if ratios else "-"
     return f"{1e-12 * rate:.1f} T/s", f"{100 * fraction:.0f} %", ratio
 

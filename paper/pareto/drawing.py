@@ -34,6 +34,11 @@ def is_hollow(row):
     return row["check_status"] != "pass"
 
 
+def runs_on_device(variant):
+    """True of variants that run on a GPU: their names begin with CUDA or a library of it."""
+    return variant.startswith(("cuda_", "cublaslt_", "cusparse_", "cudnn_", "torch_cuda_"))
+
+
 def is_baseline(rows):
     return rows["baseline"].fillna(False).astype(bool)
 
@@ -83,10 +88,10 @@ def log_axis(axes, which):
         axis.set_major_locator(LogLocator(numticks=7))
 
 
-def set_title(axes, row, varying=()):
-    """Names the problem that all cases of the figure share."""
+def describe(row, varying=(), width=TITLE_CHARACTERS):
+    """The problem that several cases share, in lines that fit a column."""
     words = [row["op"], problem(row, varying)]
-    if "threads" not in varying:
+    if "threads" not in varying and not runs_on_device(row["variant"]):
         words.append(f"{row['threads']:g} threads" if row["threads"] > 1 else "1 thread")
     words += [str(row[c]) for c in ("cache", "tensor") if row.get(c)]
     if row.get("mask", "none") not in ("none", ""):
@@ -94,8 +99,13 @@ def set_title(axes, row, varying=()):
     if row.get("layout", "dense") not in ("dense", ""):
         words.append(row["layout"])
     text = ", ".join(word for word in words if word)
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def set_title(axes, row, varying=()):
+    """Names the problem that all cases of the figure share."""
     # On the figure, not on the axes: long names of bars leave those little room.
-    axes.figure.suptitle("\n".join(textwrap.wrap(text, TITLE_CHARACTERS)), fontsize=6.5)
+    axes.figure.suptitle(describe(row, varying), fontsize=6.5)
 
 
 def biggest_problem(cases):

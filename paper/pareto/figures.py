@@ -4,11 +4,11 @@ from the experiment and a title, and returns a matplotlib figure, or None when n
 import numpy as np
 
 from pareto import style
+from pareto.bars import bars
 from pareto.curves import crossover, scaling
 from pareto.drawing import (
     biggest_problem,
     draw_point,
-    is_baseline,
     is_hollow,
     legend_outside,
     log_axis,
@@ -67,51 +67,6 @@ def frontier(cases, keys, title):
     axes.set_ylabel(label(y))
     set_title(axes, rows.iloc[0])
     legend_outside(axes, columns=1)
-    return figure
-
-
-def draw_bars(axes, rows, values):
-    """Horizontal bars from the top; baselines in another colour, failed ones hollow."""
-    places = np.arange(len(rows))[::-1]
-    for place, value, (_, row) in zip(places, values, rows.iterrows(), strict=True):
-        colour = style.COLOURS[4] if row["baseline"] else style.COLOURS[5]
-        face = "none" if is_hollow(row) else colour
-        axes.barh(place, value, color=face, edgecolor=colour, height=0.7)
-    axes.set_yticks(places, rows["variant"] + " " + rows["arithmetic"], fontsize=6)
-    axes.grid(axis="y", visible=False)
-    return places
-
-
-def bars(cases, keys, title):
-    """Speed of every variant relative to the fastest baseline, per problem, with intervals; with a
-    key `y` that column itself."""
-    cases = timed(cases)
-    if cases.empty:
-        return None
-    rows = biggest_problem(cases)
-    rows = rows.assign(arithmetic=rows.apply(arithmetic, axis=1))
-    limit = int(keys.get("limit", 16))
-    baselines = rows[is_baseline(rows)]
-    if "y" in keys:
-        rows = rows[rows[keys["y"]].notna()].sort_values(keys["y"]).head(limit)
-        figure, axes = style.new_figure(0.9 + 0.15 * len(rows))
-        draw_bars(axes, rows, rows[keys["y"]])
-        log_axis(axes, "x")
-        figure.supxlabel(label(keys["y"]), fontsize=8)
-        set_title(axes, rows.iloc[0])
-        return figure
-    unit = (baselines if not baselines.empty else rows)["time_median_s"].min()
-    rows = rows.sort_values("time_median_s").head(limit)
-    figure, axes = style.new_figure(0.9 + 0.15 * len(rows))
-    places = draw_bars(axes, rows, unit / rows["time_median_s"])
-    for place, (_, row) in zip(places, rows.iterrows(), strict=True):
-        if np.isfinite(row["time_lo_s"]):
-            ends = [unit / row["time_hi_s"], unit / row["time_lo_s"]]
-            axes.plot(ends, [place, place], color="black", linewidth=0.8)
-    axes.axvline(1, color="black", linewidth=0.6)
-    what = "fastest baseline" if not baselines.empty else "fastest variant"
-    figure.supxlabel(f"relative speed ({what} = 1)", fontsize=8)
-    set_title(axes, rows.iloc[0])
     return figure
 
 

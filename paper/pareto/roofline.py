@@ -3,41 +3,54 @@
 import numpy as np
 
 from pareto import style
-from pareto.drawing import is_hollow, legend_outside, log_axis, timed
+from pareto.drawing import is_hollow, legend_outside, log_axis, runs_on_device, timed
 
-# The widest unit of each kind of arithmetic; narrower ones would crowd the figure.
-COMPUTE_CEILINGS = ("fma_fp32", "dot_bf16", "vnni_int8", "amx_bf16", "amx_int8")
+# The widest unit of each kind of arithmetic, and one of those that are equally fast on a GPU;
+# further ones would crowd the figure.
+HOST_UNITS = ("fma_fp32", "dot_bf16", "vnni_int8", "amx_bf16", "amx_int8")
+DEVICE_UNITS = ("cuda_fma_fp32", "cuda_tensor_tf32", "cuda_tensor_bf16", "cuda_tensor_int8")
 LINE = {"color": "#505050", "zorder": 0}
 
 
 def draw_ceilings(axes, rows):
+    """The ceilings of the processor, of the GPU, or of both, as the cases ran on them."""
+    on_device = rows["variant"].map(runs_on_device)
+    threads = int(rows["threads"].max())
+    if not on_device.all():
+        draw_ceilings_of(axes, rows, HOST_UNITS, ("read_dram", "read_l2"), threads)
+    if on_device.any():  # whatever starts a kernel has one thread
+        draw_ceilings_of(axes, rows, DEVICE_UNITS, ("cuda_read_dram", "cuda_read_l2"), 1)
+
+
+def draw_ceilings_of(axes, rows, units, bandwidths, threads):
     """Slanted lines: measured bandwidths; flat ones: measured rates of the compute units."""
     ceilings = rows.attrs.get("ceilings") or {}
-    threads = int(rows["threads"].max())
     x = np.geomspace(rows["intensity"].min() / 2, rows["intensity"].max() * 2, 64)
     flat = {
         name: rates[threads]
         for name, rates in ceilings.items()
-        if name in COMPUTE_CEILINGS and threads in rates
+        if name in units and threads in rates
     }
     top = max(flat.values(), default=np.inf)
-    for name in ("read_dram", "read_l2"):
+    for name in bandwidths:
         rate = (ceilings.get(name) or {}).get(threads)
         if rate is not None:
             axes.plot(x, np.minimum(rate * x, top), linewidth=0.7, **LINE)
             place = (x[2], rate * x[2])
-            name = name.removeprefix("read_").upper()
-            axes.annotate(name, place, fontsize=5.5, rotation=35, va="bottom")
+            name = name.replace("cuda_read_", "GPU ").replace("read_", "")
+            axes.annotate(name.upper(), place, fontsize=5.5, rotation=35, va="bottom")
     for name, rate in flat.items():
         axes.axhline(rate, linewidth=0.5, linestyle="--", **LINE)
+        name = name.removeprefix("cuda_").replace("tensor_", "tensor core ")
         axes.annotate(name, (x[-1], rate), fontsize=5, ha="right", va="bottom")
 
 
 def describe(rows):
     """Which cases the figure shows: they need not share a problem."""
-    counts = sorted(rows["threads"].unique())
-    threads = ", ".join(f"{count:g}" for count in counts)
-    words = [*sorted(rows["op"].unique()), f"threads: {threads}"]
+    words = sorted(rows["op"].unique())
+    counts = sorted(rows.loc[~rows["variant"].map(runs_on_device), "threads"].unique())
+    if counts:
+        words.append("threads: " + ", ".join(f"{count:g}" for count in counts))
     if len(counts) > 1:
         words.append(f"ceilings of {counts[-1]:g}")
     return ", ".join([*words, *sorted(rows["cache"].unique())])

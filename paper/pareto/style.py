@@ -64,6 +64,18 @@ def new_figure(height_in=2.5):
     return plt.subplots(figsize=(COLUMN_WIDTH_IN, height_in))
 
 
+def new_panels(heights_in, margin_in):
+    """Axes one below the other; `heights_in` are their parts of the figure."""
+    plt.rcParams.update(RC)
+    figure, axes = plt.subplots(
+        len(heights_in),
+        figsize=(COLUMN_WIDTH_IN, sum(heights_in) + margin_in),
+        height_ratios=heights_in,
+        squeeze=False,
+    )
+    return figure, axes[:, 0]
+
+
 def save(figure, folder, name):
     """Writes NAME.pdf and NAME.png; returns their paths."""
     folder = Path(folder)

@@ -113,6 +113,34 @@ def test_bars_of_a_column_need_no_baseline():
     assert KINDS["bars"](cases, {"y": "total_rel_fro"}, "f") is not None
 
 
+def test_bars_have_a_panel_per_problem_and_a_scale_each():
+    cases = table(variant=["mine", "openblas_dense"], dtype=["fp32"], M=[16, 128])
+    cases.loc[cases["M"] == 128, "flops"] = 2e9
+    figure = KINDS["bars"](cases, {}, "f")
+    assert [axes.get_title(loc="right").split(", ")[1] for axes in figure.axes] == ["M=16", "M=128"]
+    for axes, size in zip(figure.axes, (16, 128), strict=True):
+        times = cases[cases["M"] == size].set_index("variant")["time_median_s"]
+        fastest = max(bar.get_width() for bar in axes.patches)
+        assert fastest == pytest.approx(times["openblas_dense"] / times.min())
+    # A problem of one case is left out beside others that compare something.
+    alone = cases[(cases["M"] == 128) | (cases["variant"] == "mine")]
+    assert len(KINDS["bars"](alone, {}, "f").axes) == 1
+
+
+def test_roofline_has_the_ceilings_of_where_the_cases_ran():
+    cases = table(variant=["cuda_csr", "cusparse_csr"], dtype=["bf16"], M=[16], threads=[1])
+    cases.attrs["ceilings"] = {**CEILINGS, "cuda_read_dram": {1: 4e12}, "cuda_fma_fp32": {1: 6e13}}
+    texts = {text.get_text() for text in KINDS["roofline"](cases, {}, "f").axes[0].texts}
+    assert texts == {"GPU DRAM", "fma_fp32"}
+    host = table(variant=["avx2_csr"], dtype=["bf16"], M=[16], threads=[1])
+    host.attrs["ceilings"] = cases.attrs["ceilings"]
+    assert "DRAM" in {t.get_text() for t in KINDS["roofline"](host, {}, "f").axes[0].texts}
+    both = pd.concat([cases, host])
+    both.attrs["ceilings"] = cases.attrs["ceilings"]
+    figure = KINDS["roofline"](both, {}, "f")
+    assert {"DRAM", "GPU DRAM"} <= {t.get_text() for t in figure.axes[0].texts}
+
+
 def test_titles_merge_equal_sizes():
     row = {"batch": 1, "heads_q": 8, "heads_kv": 8, "seq_q": 64, "seq_kv": 64, "head_dim": 128}
     assert problem(row) == "heads=8 seq=64 d=128"

@@ -1,0 +1,93 @@
+"""Bars: the speed of every variant beside the fastest baseline, or any other column."""
+
+import numpy as np
+
+from pareto import style
+from pareto.drawing import (
+    biggest_problem,
+    describe,
+    is_baseline,
+    is_hollow,
+    log_axis,
+    set_title,
+    timed,
+)
+from pareto.labels import arithmetic, label
+
+MOST_BARS = 16  # of one problem
+MOST_PANELS = 8
+PANEL_TITLE_CHARACTERS = 80
+BAR_IN = 0.15
+MARGIN_IN = 0.9
+PANEL_TITLE_IN = 0.4  # and its ticks
+
+
+def draw_bars(axes, rows, values):
+    """Horizontal bars from the top; baselines in another colour, failed ones hollow."""
+    places = np.arange(len(rows))[::-1]
+    for place, value, (_, row) in zip(places, values, rows.iterrows(), strict=True):
+        colour = style.COLOURS[4] if row["baseline"] else style.COLOURS[5]
+        face = "none" if is_hollow(row) else colour
+        axes.barh(place, value, color=face, edgecolor=colour, height=0.7)
+    axes.set_yticks(places, rows["variant"] + " " + rows["arithmetic"], fontsize=6)
+    axes.grid(axis="y", visible=False)
+    return places
+
+
+def draw_speeds(axes, rows):
+    """Speeds relative to the fastest baseline (without any: to the fastest variant)."""
+    baselines = rows[is_baseline(rows)]
+    unit = (baselines if not baselines.empty else rows)["time_median_s"].min()
+    places = draw_bars(axes, rows, unit / rows["time_median_s"])
+    for place, (_, row) in zip(places, rows.iterrows(), strict=True):
+        if np.isfinite(row["time_lo_s"]):
+            ends = [unit / row["time_hi_s"], unit / row["time_lo_s"]]
+            axes.plot(ends, [place, place], color="black", linewidth=0.8)
+    axes.axvline(1, color="black", linewidth=0.6)
+
+
+def problems(cases, limit):
+    """The problems that several cases share, least work first; of many those with most cases."""
+    groups = [rows.sort_values("time_median_s").head(limit) for _, rows in cases.groupby("group")]
+    groups = [rows for rows in groups if len(rows) > 1] or groups
+    groups.sort(key=lambda rows: -len(rows))  # stable: the same file gives the same figure
+    return sorted(groups[:MOST_PANELS], key=lambda rows: rows["flops"].max())
+
+
+def bars_of_column(rows, column, limit):
+    rows = rows[rows[column].notna()].sort_values(column).head(limit)
+    figure, axes = style.new_figure(MARGIN_IN + BAR_IN * len(rows))
+    draw_bars(axes, rows, rows[column])
+    log_axis(axes, "x")
+    figure.supxlabel(label(column), fontsize=8)
+    set_title(axes, rows.iloc[0])
+    return figure
+
+
+def bars(cases, keys, title):
+    """Speed of every variant relative to the fastest baseline, with intervals, a panel per problem;
+    with a key `y` that column itself, of the problem with most cases."""
+    cases = timed(cases)
+    if cases.empty:
+        return None
+    cases = cases.assign(arithmetic=cases.apply(arithmetic, axis=1))
+    limit = int(keys.get("limit", MOST_BARS))
+    if "y" in keys:
+        return bars_of_column(biggest_problem(cases), keys["y"], limit)
+    panels = problems(cases, limit)
+    counts = [len(rows) for rows in panels]
+    figure, axes = style.new_panels(
+        [BAR_IN * count + PANEL_TITLE_IN for count in counts], MARGIN_IN - PANEL_TITLE_IN
+    )
+    for place, rows in zip(axes, panels, strict=True):
+        draw_speeds(place, rows)
+        place.set_title(
+            describe(rows.iloc[0], width=PANEL_TITLE_CHARACTERS), fontsize=5.5, loc="right"
+        )
+        place.tick_params(axis="x", labelsize=6)
+    baseline = [is_baseline(rows).any() for rows in panels]
+    what = "fastest baseline" if any(baseline) else "fastest variant"
+    if any(baseline) and not all(baseline):
+        what += ", else variant,"
+    figure.supxlabel(f"relative speed ({what} = 1)", fontsize=8)
+    return figure
