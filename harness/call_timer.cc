@@ -38,7 +38,8 @@ constexpr int kRepeats = 20;
 
 class DeviceTimer : public CallTimer {
  public:
-  double time(const std::function<void()>& calls, const std::function<void(bool)>& recorded) override {
+  double time(const std::function<void()>& calls,
+              const std::function<void(bool)>& recorded) override {
     DeviceTime last;
     bool always_busy = true;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {

@@ -154,7 +154,8 @@ class Checking {
         return fail(input.name, "exception", fmt::format("exception: {}", error.what()));
       }
     }
-    report_.message = report_.any_input_taken() ? "called, not compared" : "takes no input of the battery";
+    report_.message =
+        report_.any_input_taken() ? "called, not compared" : "takes no input of the battery";
   }
 
   void check_battery() {

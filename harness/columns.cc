@@ -65,7 +65,8 @@ const std::vector<Column>& measured_columns() {
       {"allocated_bytes", kInteger, "byte", "Memory that the variant allocated"},
       {"energy_j", kReal, "J", "Energy of one call above idle"},
       {"energy_idle_w", kReal, "W", "Idle power that was subtracted"},
-      {"energy_call_s", kReal, "s", "Time of one call while energy was measured, for seconds on end"},
+      {"energy_call_s", kReal, "s",
+       "Time of one call while energy was measured, for seconds on end"},
       {"energy_reason", kText, "", "Why there is no energy"},
   };
   return kColumns;

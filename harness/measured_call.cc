@@ -243,7 +243,8 @@ void MeasuredCall::must_not_be_empty(const Set& set, bool empty) {
   const std::span<const Tensor> out = set.buffers->out();
   const bool writes =
       std::any_of(out.begin(), out.end(), [](const Tensor& tensor) { return tensor.bytes() > 0; });
-  if (empty && writes) fail("late: a call starts nothing on the stream: work outside of the stream");
+  if (empty && writes)
+    fail("late: a call starts nothing on the stream: work outside of the stream");
 }
 
 void MeasuredCall::end_visit() {

@@ -2,11 +2,16 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -57,6 +62,7 @@ json to_json(const Variant& variant) {
           {"limits", limits},
           {"keeps_operands", variant.keeps_operands},
           {"own_threads", variant.own_threads},
+          {"opens", variant.opens},
           {"unit", variant.unit}};
 }
 
@@ -70,6 +76,7 @@ Variant variant_from(const json& entry, const std::string& library, const fs::pa
   for (const json& limit : entry.at("limits")) variant.limits.push_back(limit_from(limit));
   variant.keeps_operands = entry.at("keeps_operands");
   variant.own_threads = entry.at("own_threads");
+  variant.opens = entry.value("opens", "");
   variant.unit = entry.at("unit");
   variant.baseline = true;
   variant.library = library;
@@ -91,7 +98,60 @@ void read_manifest(const fs::path& path, std::vector<Variant>& found) {
   }
 }
 
+constexpr const char* kDynamicLinker = "/lib64/ld-linux-x86-64.so.2";
+
+/// The argument of a shell, whatever is in it.
+std::string quoted(const std::string& text) {
+  std::string result = "'";
+  for (const char letter : text)
+    result += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+  return result + "'";
+}
+
+/// What this process has loaded already: a plug-in's need of it is met.
+bool is_loaded(const std::string& soname) {
+  void* handle = dlopen(soname.c_str(), RTLD_LAZY | RTLD_NOLOAD);
+  if (handle == nullptr) return false;
+  dlclose(handle);
+  return true;
+}
+
+/// The library that one line of the dynamic linker's list says it has not found, or "".
+std::string not_found(const std::string& line) {
+  // "	libtorch_cpu.so => not found", or, of the file itself, "libx.so.0: error while loading …"
+  const std::size_t name = line.find_first_not_of(" \t");
+  if (line.find("=> not found") != std::string::npos) {
+    return line.substr(name, line.find(" => ") - name);
+  }
+  if (line.find("cannot open shared object file") == std::string::npos) return "";
+  return line.substr(name, line.find(": ") - name);
+}
+
+std::string ask_dynamic_linker(const std::string& file) {
+  if (access(kDynamicLinker, X_OK) != 0) return "";
+  struct Close {
+    void operator()(FILE* pipe) const { pclose(pipe); }
+  };
+  const std::string command = fmt::format("{} --list {} 2>&1", kDynamicLinker, quoted(file));
+  const std::unique_ptr<FILE, Close> pipe(popen(command.c_str(), "r"));
+  if (pipe == nullptr) return "";
+  std::array<char, 4096> line{};
+  std::string missing;
+  while (std::fgets(line.data(), static_cast<int>(line.size()), pipe.get()) != nullptr) {
+    const std::string name = not_found(line.data());
+    if (!name.empty() && missing.empty() && !is_loaded(name)) missing = name;
+  }
+  return missing;
+}
+
 }  // namespace
+
+std::string missing_library(const std::string& file) {
+  static std::map<std::string, std::string> asked;
+  const auto known = asked.find(file);
+  if (known != asked.end()) return known->second;
+  return asked[file] = ask_dynamic_linker(file);
+}
 
 std::vector<Variant> plugin_variants() {
   std::vector<Variant> found;

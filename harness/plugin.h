@@ -13,6 +13,11 @@ namespace pareto {
 /// program, `../lib/pareto/plugins` of an installation, or $PARETO_PLUGIN_DIR).
 std::vector<Variant> plugin_variants();
 
+/// "" or what the dynamic linker does not find here of the shared library `file`, a path or a
+/// soname, and of all that it needs. Asked once, of a program of its own: nothing is opened, since
+/// libraries run code and make threads where they are. "" also where nobody can be asked.
+std::string missing_library(const std::string& file);
+
 /// Opens a plug-in with RTLD_LOCAL; its variants register themselves. CannotRunError if it fails.
 void open_plugin(const std::string& path);
 

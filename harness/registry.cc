@@ -143,6 +143,10 @@ std::string missing_here(const Variant& variant) {
     }
     return "needs " + names;
   }
+  for (const std::string& file : {variant.plugin, variant.opens}) {
+    const std::string library = file.empty() ? "" : missing_library(file);
+    if (!library.empty()) return fmt::format("needs {}, which is not on this machine", library);
+  }
   if (variant.needs_cuda > 0) {
     const std::string reason = device_missing(variant.needs_cuda);
     if (!reason.empty()) return reason;

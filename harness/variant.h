@@ -64,6 +64,7 @@ struct Variant {
   bool own_threads = false;     ///< the library brings its own threads
   /// Compute ceiling it is held against, a name of harness/ceilings.h: "fma_fp32" "vnni_int8" …
   std::string unit = "fma_fp32";
+  std::string opens;  ///< library that its plug-in opens by this soname at its first call, if any
   // Filled in by the registry.
   std::string library;  ///< plug-in it comes from, with version; empty for our own
   std::string plugin;   ///< path of a plug-in not opened yet

@@ -21,6 +21,8 @@
 
 namespace pareto {
 
+inline constexpr const char* kOpenBlasSoname = "libopenblas.so.0";
+
 class OpenBlas {
  public:
   /// Loads the library at the first call. CannotRunError if it is not there.
@@ -65,7 +67,7 @@ class OpenBlas {
     }
     // It makes its threads while loading, and they inherit where the caller may run.
     const AffinityScope affinity(this_machine().cores, true);
-    handle_ = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    handle_ = dlopen(kOpenBlasSoname, RTLD_NOW | RTLD_LOCAL);
     if (handle_ == nullptr) throw CannotRunError(fmt::format("OpenBLAS: {}", dlerror()));
     find("openblas_set_num_threads", set_threads_);
     find("openblas_get_num_threads", get_threads_);

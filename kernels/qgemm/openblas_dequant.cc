@@ -111,6 +111,7 @@ const Registration registration{{
     .baseline = true,
     .own_threads = true,
     .unit = "fma_fp32",
+    .opens = kOpenBlasSoname,
     .library = OpenBlas::compiled_name(),
 }};
 

@@ -1,11 +1,14 @@
 """Bad input gives one line that names what is wrong, and the documented exit code."""
 
+import json
 import os
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from program import pareto, write
+from program import pareto, pareto_json, write
 
 SWEEP = '[[sweep]]\nop = "qgemm"\nvariant = "scalar"\nN = 8\nK = 8\n'
 FIGURE = SWEEP + '[figure.f]\nkind = "frontier"\n'
@@ -145,3 +148,20 @@ def test_outputs_replace_no_device(tmp_path):
     result = pareto("eval", "qgemm", "--variant", "scalar", "--in", path, "--out", pipe)
     one_line(result, 4, "pipe.h5", "not a regular file")
     assert pipe.is_fifo()
+
+
+def test_a_library_that_is_not_here_is_said_before_anything_runs(tmp_path):
+    plugins = Path(os.environ.get("PARETO_PROGRAM", "build/pareto")).parent / "plugins"
+    shutil.copy(plugins / "pareto_openblas.so", tmp_path)
+    manifest = json.loads((plugins / "pareto_openblas.json").read_text())
+    for variant in manifest["variants"]:
+        variant["opens"] = "libpareto_nowhere.so.7"
+    write(tmp_path / "pareto_openblas.json", json.dumps(manifest))
+    here = {"PARETO_PLUGIN_DIR": str(tmp_path)}
+    listed = pareto_json("list", "--op", "sparse", env=here)["variants"]
+    dense = next(v for v in listed if v["name"] == "sparse/openblas_dense")
+    assert not dense["runnable"]
+    assert dense["reason"] == "needs libpareto_nowhere.so.7, which is not on this machine"
+    result = pareto("time", "sparse", "--variant", "openblas_dense", "--set", "M=1", env=here)
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "libpareto_nowhere.so.7" in result.stdout + result.stderr

@@ -50,8 +50,8 @@ TEST(CheckBattery, CallsOnlyRunsEveryInputOnceAndClaimsNothing) {
   EXPECT_EQ(report.status, CheckStatus::kNotChecked);
   EXPECT_EQ(report.message, "called, not compared");
   EXPECT_EQ(calls, static_cast<int>(toy::op().battery(Problem(toy::op())).size()));
-  const Variant broken = toy::variant(
-      [](const Call&, const Tensor&) { throw std::runtime_error("no room for it"); });
+  const Variant broken =
+      toy::variant([](const Call&, const Tensor&) { throw std::runtime_error("no room for it"); });
   const CheckReport failed = check_variant(broken, Problem(toy::op()), pool, options);
   EXPECT_EQ(failed.status, CheckStatus::kFail);
   EXPECT_NE(failed.message.find("no room for it"), std::string::npos) << failed.message;
