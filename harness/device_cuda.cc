@@ -76,6 +76,7 @@ std::string why_no_device() {
     int runtime = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
+    if (driver == 0) return "no NVIDIA driver: its libcuda.so.1 is not here or cannot be used";
     return fmt::format("the driver knows CUDA {}.{}, this build needs {}.{}", driver / 1000,
                        driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
   }

@@ -98,6 +98,11 @@ class ShortAttention : public Prepared {
     Space& space = spaces_[thread];
     RowBlock* block = &space.blocks[space.block_count];
     if (!blocks_.block(task, call.tables, *block)) return;
+    // Which tasks a thread gets is chance, and low tiles add in another order than high ones: the
+    // rows of a task are cut the same way whatever is at hand.
+    if (space.count > 0 && space.count + block->rows() > Rows::kRowsAtATime) {
+      block = finish_before(call, *block, space);
+    }
     ++space.block_count;
     ShortKv<T> packed;
     if (!p_.decode()) packed = kv_.pack(p_, call.in, block->sequence, block->head_kv, thread);
@@ -109,12 +114,17 @@ class ShortAttention : public Prepared {
       rows_.add(call, *block, kv, count, next, space);
       left -= count;
       if (space.count < Rows::kRowsAtATime) break;
-      const RowBlock rest = *block;
-      rows_.finish(call, space);
-      space.blocks[space.block_count++] = rest;
-      block = &space.blocks[0];
+      block = finish_before(call, *block, space);
+      ++space.block_count;
     }
     if (!p_.decode()) rows_.finish(call, space);
+  }
+
+  // Finishes all rows at hand; `block`, which is not done yet, moves to the first place.
+  RowBlock* finish_before(const AttentionCall& call, RowBlock block, Space& space) const {
+    rows_.finish(call, space);
+    space.blocks[0] = block;
+    return &space.blocks[0];
   }
 
   AttentionProblem p_;
