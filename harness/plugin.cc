@@ -14,6 +14,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 
 #include "harness/affinity.h"
 #include "harness/errors.h"
@@ -110,6 +111,7 @@ std::string quoted(const std::string& text) {
 
 /// What this process has loaded already: a plug-in's need of it is met.
 bool is_loaded(const std::string& soname) {
+  if (soname.empty()) return false;  // dlopen would take it for the program
   void* handle = dlopen(soname.c_str(), RTLD_LAZY | RTLD_NOLOAD);
   if (handle == nullptr) return false;
   dlclose(handle);
@@ -118,13 +120,22 @@ bool is_loaded(const std::string& soname) {
 
 /// The library that one line of the dynamic linker's list says it has not found, or "".
 std::string not_found(const std::string& line) {
-  // "	libtorch_cpu.so => not found", or, of the file itself, "libx.so.0: error while loading …"
-  const std::size_t name = line.find_first_not_of(" \t");
-  if (line.find("=> not found") != std::string::npos) {
-    return line.substr(name, line.find(" => ") - name);
-  }
-  if (line.find("cannot open shared object file") == std::string::npos) return "";
-  return line.substr(name, line.find(": ") - name);
+  // "FILE: error while loading shared libraries: NAME: cannot open shared object file: …"
+  constexpr std::string_view kBefore = "error while loading shared libraries: ";
+  const std::size_t at = line.find(kBefore);
+  if (at == std::string::npos) return "";
+  const std::size_t end = line.find(": cannot open shared object file", at);
+  if (end == std::string::npos) return "";
+  return line.substr(at + kBefore.size(), end - at - kBefore.size());
+}
+
+/// Where this program's own libraries lie in an installation, and what the user says.
+std::string search_path() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  const char* more = std::getenv("LD_LIBRARY_PATH");
+  return (program.parent_path() / "lib").string() +
+         (more == nullptr ? "" : fmt::format(":{}", more));
 }
 
 std::string ask_dynamic_linker(const std::string& file) {
@@ -132,16 +143,16 @@ std::string ask_dynamic_linker(const std::string& file) {
   struct Close {
     void operator()(FILE* pipe) const { pclose(pipe); }
   };
-  const std::string command = fmt::format("{} --list {} 2>&1", kDynamicLinker, quoted(file));
+  const std::string command = fmt::format("{} --library-path {} --list {} 2>&1", kDynamicLinker,
+                                          quoted(search_path()), quoted(file));
   const std::unique_ptr<FILE, Close> pipe(popen(command.c_str(), "r"));
   if (pipe == nullptr) return "";
   std::array<char, 4096> line{};
   std::string missing;
   while (std::fgets(line.data(), static_cast<int>(line.size()), pipe.get()) != nullptr) {
-    const std::string name = not_found(line.data());
-    if (!name.empty() && missing.empty() && !is_loaded(name)) missing = name;
+    if (missing.empty()) missing = not_found(line.data());
   }
-  return missing;
+  return is_loaded(missing) ? "" : missing;
 }
 
 }  // namespace

@@ -63,8 +63,10 @@ void encode_factors(const SparseProblem& p, const SparsePruning& pruning, const 
     operands[kSparseB] = rounded_dense(factors.b, Shape{p.rank, p.K}, p.dtype);
     return;
   }
-  operands[kSparseA] = rounded_tensor(inputs.at("a").span<const float>(), Shape{p.N, p.rank}, p.dtype);
-  operands[kSparseB] = rounded_tensor(inputs.at("b").span<const float>(), Shape{p.rank, p.K}, p.dtype);
+  operands[kSparseA] =
+      rounded_tensor(inputs.at("a").span<const float>(), Shape{p.N, p.rank}, p.dtype);
+  operands[kSparseB] =
+      rounded_tensor(inputs.at("b").span<const float>(), Shape{p.rank, p.K}, p.dtype);
 }
 
 }  // namespace
@@ -76,7 +78,8 @@ Operands encode_sparse(const Problem& problem, const TensorMap& inputs) {
   Operands operands(kSparseSlotCount);
   if (p.format == SparseFormat::kSkipX) {
     operands[kSparseX] = pruned(p, pruning, x);
-    operands[kSparseW] = rounded_tensor(inputs.at("w").span<const float>(), Shape{p.N, p.K}, p.dtype);
+    operands[kSparseW] =
+        rounded_tensor(inputs.at("w").span<const float>(), Shape{p.N, p.K}, p.dtype);
   } else {
     operands[kSparseX] = rounded_tensor(x.span<const float>(), Shape{p.M, p.K}, p.dtype);
     if (p.format == SparseFormat::kLowRank) {

@@ -150,18 +150,33 @@ def test_outputs_replace_no_device(tmp_path):
     assert pipe.is_fifo()
 
 
+PLUGINS = Path(os.environ.get("PARETO_PROGRAM", "build/pareto")).parent / "plugins"
+
+
+def reason_of_openblas(folder):
+    listed = pareto_json("list", "--op", "sparse", env={"PARETO_PLUGIN_DIR": str(folder)})
+    dense = next(v for v in listed["variants"] if v["name"] == "sparse/openblas_dense")
+    assert not dense["runnable"]
+    return dense["reason"]
+
+
 def test_a_library_that_is_not_here_is_said_before_anything_runs(tmp_path):
-    plugins = Path(os.environ.get("PARETO_PROGRAM", "build/pareto")).parent / "plugins"
-    shutil.copy(plugins / "pareto_openblas.so", tmp_path)
-    manifest = json.loads((plugins / "pareto_openblas.json").read_text())
+    shutil.copy(PLUGINS / "pareto_openblas.so", tmp_path)
+    manifest = json.loads((PLUGINS / "pareto_openblas.json").read_text())
     for variant in manifest["variants"]:
         variant["opens"] = "libpareto_nowhere.so.7"
     write(tmp_path / "pareto_openblas.json", json.dumps(manifest))
-    here = {"PARETO_PLUGIN_DIR": str(tmp_path)}
-    listed = pareto_json("list", "--op", "sparse", env=here)["variants"]
-    dense = next(v for v in listed if v["name"] == "sparse/openblas_dense")
-    assert not dense["runnable"]
-    assert dense["reason"] == "needs libpareto_nowhere.so.7, which is not on this machine"
-    result = pareto("time", "sparse", "--variant", "openblas_dense", "--set", "M=1", env=here)
+    reason = "needs libpareto_nowhere.so.7, which is not on this machine"
+    assert reason_of_openblas(tmp_path) == reason
+    words = ["time", "sparse", "--variant", "openblas_dense", "--set", "M=1"]
+    result = pareto(*words, env={"PARETO_PLUGIN_DIR": str(tmp_path)})
     assert result.returncode == 3, result.stdout + result.stderr
     assert "libpareto_nowhere.so.7" in result.stdout + result.stderr
+
+
+def test_what_a_plugin_itself_needs_is_looked_for_too(tmp_path):
+    shutil.copy(PLUGINS / "pareto_openblas.json", tmp_path)
+    plugin = (PLUGINS / "pareto_openblas.so").read_bytes()
+    assert b"libfmt.so." in plugin
+    (tmp_path / "pareto_openblas.so").write_bytes(plugin.replace(b"libfmt.so.", b"libfmx.so."))
+    assert reason_of_openblas(tmp_path).startswith("needs libfmx.so.")
