@@ -34,10 +34,11 @@ def draw_bars(axes, rows, values):
     return places
 
 
-def draw_speeds(axes, rows):
-    """Speeds relative to the fastest baseline (without any: to the fastest variant)."""
+def draw_speeds(axes, rows, limit):
+    """Speeds relative to the fastest baseline, or where there is none to the fastest variant."""
     baselines = rows[is_baseline(rows)]
     unit = (baselines if not baselines.empty else rows)["time_median_s"].min()
+    rows = rows.head(limit)  # a baseline that is not among them counts, too
     places = draw_bars(axes, rows, unit / rows["time_median_s"])
     for place, (_, row) in zip(places, rows.iterrows(), strict=True):
         if np.isfinite(row["time_lo_s"]):
@@ -46,9 +47,9 @@ def draw_speeds(axes, rows):
     axes.axvline(1, color="black", linewidth=0.6)
 
 
-def problems(cases, limit):
+def problems(cases):
     """The problems that several cases share, least work first; of many those with most cases."""
-    groups = [rows.sort_values("time_median_s").head(limit) for _, rows in cases.groupby("group")]
+    groups = [rows.sort_values("time_median_s") for _, rows in cases.groupby("group")]
     groups = [rows for rows in groups if len(rows) > 1] or groups
     groups.sort(key=lambda rows: -len(rows))  # stable: the same file gives the same figure
     return sorted(groups[:MOST_PANELS], key=lambda rows: rows["flops"].max())
@@ -74,13 +75,13 @@ def bars(cases, keys, title):
     limit = int(keys.get("limit", MOST_BARS))
     if "y" in keys:
         return bars_of_column(biggest_problem(cases), keys["y"], limit)
-    panels = problems(cases, limit)
-    counts = [len(rows) for rows in panels]
+    panels = problems(cases)
+    counts = [min(len(rows), limit) for rows in panels]
     figure, axes = style.new_panels(
         [BAR_IN * count + PANEL_TITLE_IN for count in counts], MARGIN_IN - PANEL_TITLE_IN
     )
     for place, rows in zip(axes, panels, strict=True):
-        draw_speeds(place, rows)
+        draw_speeds(place, rows, limit)
         place.set_title(
             describe(rows.iloc[0], width=PANEL_TITLE_CHARACTERS), fontsize=5.5, loc="right"
         )

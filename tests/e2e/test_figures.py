@@ -122,6 +122,10 @@ def test_bars_have_a_panel_per_problem_and_a_scale_each():
         times = cases[cases["M"] == size].set_index("variant")["time_median_s"]
         fastest = max(bar.get_width() for bar in axes.patches)
         assert fastest == pytest.approx(times["openblas_dense"] / times.min())
+    # A baseline too slow to be drawn is still what speeds are relative to.
+    few = KINDS["bars"](cases, {"limit": 1}, "f").axes[0]
+    assert len(few.patches) == 1
+    assert few.patches[0].get_width() > 1
     # A problem of one case is left out beside others that compare something.
     alone = cases[(cases["M"] == 128) | (cases["variant"] == "mine")]
     assert len(KINDS["bars"](alone, {}, "f").axes) == 1

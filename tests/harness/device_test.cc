@@ -57,6 +57,17 @@ Variant device_variant(DeviceBody what) {
   return variant;
 }
 
+/// The same with calls that are made in another way.
+template <typename Kind>
+Variant variant_prepared_as(DeviceBody what) {
+  Variant variant = device_variant(std::move(what));
+  variant.prepare = [](const Problem&, std::span<const Tensor>,
+                       ThreadPool&) -> std::unique_ptr<Prepared> {
+    return std::make_unique<Kind>();
+  };
+  return variant;
+}
+
 void multiply(const Tensor& x, const Tensor& w, const Tensor& y) { toy::Op::multiply(x, w, y, 0); }
 
 CheckReport check(const Variant& variant) {
@@ -197,11 +208,7 @@ class PreparedElsewhere : public Prepared {
 };
 
 TEST_F(DeviceTest, WorkOutsideOfTheStreamIsRefused) {
-  Variant variant = device_variant(multiply);
-  variant.prepare = [](const Problem&, std::span<const Tensor>,
-                       ThreadPool&) -> std::unique_ptr<Prepared> {
-    return std::make_unique<PreparedElsewhere>();
-  };
+  const Variant variant = variant_prepared_as<PreparedElsewhere>(multiply);
   Timed timed(variant, "warm");
   timed.call.begin_visit();
   timed.call.sample(1);
@@ -224,11 +231,7 @@ class PreparedNowhere : public Prepared {
 };
 
 TEST_F(DeviceTest, AnEmptyRecordingIsRefusedAtOnce) {
-  Variant variant = device_variant(multiply);
-  variant.prepare = [](const Problem&, std::span<const Tensor>,
-                       ThreadPool&) -> std::unique_ptr<Prepared> {
-    return std::make_unique<PreparedNowhere>();
-  };
+  const Variant variant = variant_prepared_as<PreparedNowhere>(multiply);
   Timed timed(variant, "warm");
   ASSERT_EQ(timed.call.failure(), "");
   // As long as a sample has to be, so that no larger batch is tried.
