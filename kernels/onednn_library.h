@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "harness/aligned_buffer.h"
+#include "harness/errors.h"
 #include "harness/provenance.h"
 #include "harness/tensor.h"
 
@@ -76,12 +77,16 @@ class OneDnnPrimitive {
     return attr;
   }
 
+  /// CannotRunError where the library has nothing for these types on this processor.
   template <typename Primitive>
-  void make(const typename Primitive::primitive_desc& pd) {
+  typename Primitive::primitive_desc make(const typename Primitive::desc& desc,
+                                          const dnnl::primitive_attr& attr) {
+    const auto pd = describe<Primitive>(desc, attr);
     primitive_ = Primitive(pd);
     scratchpad_ =
         AlignedBuffer<std::byte>(static_cast<std::int64_t>(pd.scratchpad_desc().get_size()));
     add(DNNL_ARG_SCRATCHPAD, pd.scratchpad_desc(), scratchpad_.data());
+    return pd;
   }
 
   /// `data` may be null if `set` comes before `run`.
@@ -100,6 +105,17 @@ class OneDnnPrimitive {
   }
 
  private:
+  template <typename Primitive>
+  static typename Primitive::primitive_desc describe(const typename Primitive::desc& desc,
+                                                     const dnnl::primitive_attr& attr) {
+    try {
+      return {desc, attr, OneDnn::engine()};
+    } catch (const dnnl::error& error) {
+      if (error.status != dnnl_unimplemented) throw;
+      throw CannotRunError(OneDnn::name() + " has no kernel for these types on this processor");
+    }
+  }
+
   dnnl::stream stream_;
   dnnl::primitive primitive_;
   AlignedBuffer<std::byte> scratchpad_;

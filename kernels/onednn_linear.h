@@ -33,8 +33,7 @@ class OneDnnLinear {
     const dnnl::memory::desc row({1, shape.N}, dnnl::memory::data_type::f32, Tag::ab);
     const dnnl::matmul::desc desc =
         bias == nullptr ? dnnl::matmul::desc(x, any, y) : dnnl::matmul::desc(x, any, row, y);
-    const dnnl::matmul::primitive_desc pd(desc, attributes(shape.activation), OneDnn::engine());
-    product_.make<dnnl::matmul>(pd);
+    const auto pd = product_.make<dnnl::matmul>(desc, attributes(shape.activation));
     pack(w, given, pd.weights_desc());
     product_.add(DNNL_ARG_SRC, x, nullptr);
     product_.add(DNNL_ARG_DST, y, nullptr);

@@ -103,22 +103,20 @@ class OneDnnUnfused : public Prepared {
     const Desc p({part_, rows_, p_.seq_kv}, type, Tag::abc);
     const Desc v({part_, p_.seq_kv, p_.head_dim_v}, type, Tag::abc);
     const Desc o({part_, rows_, p_.head_dim_v}, type, Tag::abc);
-    const dnnl::engine& engine = OneDnn::engine();
 
     dnnl::primitive_attr scaled = OneDnnPrimitive::attributes();
     scaled.set_output_scales(0, {static_cast<float>(p_.scale)});
-    scores_.make<dnnl::matmul>({dnnl::matmul::desc(q, k, s), scaled, engine});
+    scores_.make<dnnl::matmul>(dnnl::matmul::desc(q, k, s), scaled);
     scores_.add(DNNL_ARG_SRC, q, nullptr);
     scores_.add(DNNL_ARG_WEIGHTS, k, nullptr);
     scores_.add(DNNL_ARG_DST, s, s_.data());
 
     const dnnl::softmax_forward::desc soft(dnnl::prop_kind::forward_inference, s, 2);
-    softmax_.make<dnnl::softmax_forward>({soft, OneDnnPrimitive::attributes(), engine});
+    softmax_.make<dnnl::softmax_forward>(soft, OneDnnPrimitive::attributes());
     softmax_.add(DNNL_ARG_SRC, s, s_.data());
     softmax_.add(DNNL_ARG_DST, s, s_.data());
 
-    values_.make<dnnl::matmul>(
-        {dnnl::matmul::desc(p, v, o), OneDnnPrimitive::attributes(), engine});
+    values_.make<dnnl::matmul>(dnnl::matmul::desc(p, v, o), OneDnnPrimitive::attributes());
     values_.add(DNNL_ARG_SRC, p,
                 bf16() ? static_cast<void*>(p_bf16_.data()) : static_cast<void*>(s_.data()));
     values_.add(DNNL_ARG_WEIGHTS, v, nullptr);

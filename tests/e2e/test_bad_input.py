@@ -180,3 +180,13 @@ def test_what_a_plugin_itself_needs_is_looked_for_too(tmp_path):
     assert b"libfmt.so." in plugin
     (tmp_path / "pareto_openblas.so").write_bytes(plugin.replace(b"libfmt.so.", b"libfmx.so."))
     assert reason_of_openblas(tmp_path).startswith("needs libfmx.so.")
+
+
+def test_types_that_a_library_lacks_on_this_processor_leave_the_others_measured():
+    words = ["--set", "dtype=bf16", "seq_q=4", "seq_kv=4", "--budget", "0.01"]
+    avx2 = {"DNNL_MAX_CPU_ISA": "AVX2"}
+    result = pareto("time", "attention", "--variant", "scalar,onednn_unfused", *words, env=avx2)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "has no kernel for these types on this processor" in result.stdout
+    alone = pareto("time", "attention", "--variant", "onednn_unfused", *words, env=avx2)
+    assert alone.returncode == 3, alone.stdout + alone.stderr
