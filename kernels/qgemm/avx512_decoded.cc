@@ -17,7 +17,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   const QgemmProblem p = QgemmProblem::from(problem);
   AlignedBuffer<float> w = decoded_w(p, in, pool);
   const Tensor view{DType::kF32, Shape{p.N, p.K}, reinterpret_cast<std::byte*>(w.data())};
-  return std::make_unique<F32Qgemm>(p, view, in[kQgemmBias], pool);
+  return std::make_unique<F32Qgemm<F32Avx512>>(p, view, in[kQgemmBias], pool);
 }
 
 Arithmetic arithmetic(const Problem& problem) {

@@ -3,7 +3,7 @@
 // Idea: W lies in panels of 32 columns, in its own type; the 12 × 32 register tile widens 16-bit
 // panels as it loads them. 16-bit x is widened while it is packed, fp32 x read where it lies.
 // Bottleneck: FMA units at large M; reading W at M ≤ 8.
-// Layout: f32_gemm_avx512.h; x strips [⌈K/16⌉][≤ 12][16] fp32.
+// Layout: f32_gemm.h; x strips [⌈K/16⌉][≤ 12][16] fp32.
 #include "harness/variant.h"
 #include "kernels/qgemm/f32_gemm_avx512.h"
 #include "reference/qgemm.h"
@@ -13,7 +13,8 @@ namespace {
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<F32Qgemm>(QgemmProblem::from(problem), in[kQgemmW], in[kQgemmBias], pool);
+  return std::make_unique<F32Qgemm<F32Avx512>>(QgemmProblem::from(problem), in[kQgemmW],
+                                               in[kQgemmBias], pool);
 }
 
 Arithmetic arithmetic(const Problem& problem) {

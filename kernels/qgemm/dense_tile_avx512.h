@@ -1,11 +1,7 @@
-// Register tile of the dense AVX-512 products: up to 12 rows × 32 columns over steps of one dword
-// of K, which leaves its sums in c or, finished, in y.
+// The register tile of dense_tile.h with AVX-512: up to 12 rows × 32 columns.
 //
-// As tile_avx512.h, but a strip holds 16 dwords of each row side by side, [⌈K/16⌉][rows][16]: rows
-// are copied, not transposed, and the broadcasts cost the same. Up to 4 rows one step depends on
-// the one before (4 to 6 cycles), so that several steps have sums of their own. Every store of a
-// tile of 64-byte registers costs Zen 4's multipliers 2.4 cycles: finishing in registers instead of
-// through c is 57 cycles of the 2304 of a tile with K = 384 int8.
+// Every store of a tile of 64-byte registers costs Zen 4's multipliers 2.4 cycles: finishing in
+// registers instead of through c is 57 cycles of the 2304 of a tile with K = 384 int8.
 #pragma once
 
 #include <immintrin.h>
@@ -14,13 +10,14 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/qgemm/pack_strip.h"
 #include "kernels/qgemm/tile_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
 #include "kernels/vector_avx512.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+
+#include "kernels/qgemm/dense_tile.h"
 
 namespace pareto {
 
@@ -43,6 +40,7 @@ struct WideColumns {
   static void store(void* p, Float r) { _mm512_store_ps(p, r); }
   static void store(void* p, Int r) { _mm512_store_si512(p, r); }
   static void store_any(float* p, Float r) { _mm512_storeu_ps(p, r); }
+  static __mmask16 first_lanes(int count) { return pareto::first_lanes(count); }
   static void store_some(float* p, __mmask16 lanes, Float r) { _mm512_mask_storeu_ps(p, lanes, r); }
   static Float broadcast(float x) { return _mm512_set1_ps(x); }
   static Int broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
@@ -75,6 +73,7 @@ struct NarrowColumns {
   static void store(void* p, Float r) { _mm256_store_ps(static_cast<float*>(p), r); }
   static void store(void* p, Int r) { _mm256_store_si256(static_cast<__m256i*>(p), r); }
   static void store_any(float* p, Float r) { _mm256_storeu_ps(p, r); }
+  static __mmask16 first_lanes(int count) { return pareto::first_lanes(count); }
   static void store_some(float* p, __mmask16 lanes, Float r) {
     _mm256_mask_storeu_ps(p, static_cast<__mmask8>(lanes), r);
   }
@@ -88,9 +87,16 @@ struct NarrowColumns {
   static Float relu(Float a) { return _mm256_max_ps(_mm256_setzero_ps(), a); }
 };
 
+/// What all kinds of panels have in common.
+struct DensePanels {
+  static constexpr int kColumns = kTileColumns;
+  static constexpr int chains(int rows) { return rows <= 2 ? 4 : rows <= 4 ? 2 : 1; }
+  static constexpr bool kChainsApart = false;
+};
+
 /// Panels of fp32, sums as they are.
 template <typename Columns>
-struct DenseF32 {
+struct DenseF32 : DensePanels {
   using Vector = Columns;
   using Reg = typename Columns::Float;
   static constexpr int kStepBytes = 128;
@@ -138,7 +144,7 @@ struct DenseBf16 : DenseF32<Columns> {
 
 /// Panels of four codes + 128 per dword; scales and what the sums begin with join at the end.
 template <typename Columns>
-struct DenseVnni {
+struct DenseVnni : DensePanels {
   using Vector = Columns;
   using Reg = typename Columns::Int;
   static constexpr int kStepBytes = 128;
@@ -163,161 +169,6 @@ struct DenseVnni {
     typename Columns::Float scale;
   };
 };
-
-/// The sums of one tile.
-template <typename Dense, int kRows, int kVectors>
-using DenseSums = typename Dense::Reg[kRows][kVectors];
-
-/// Where the rows of a strip stand: every third one's pointer, so that few registers and no
-/// arithmetic reach all of them.
-template <int kRows>
-struct RowPointers {
-  explicit RowPointers(const TileBlock& block) : stride(block.a_row_bytes) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kThirds; ++i) third[i] = block.a + 3 * i * stride;
-  }
-  [[nodiscard]] const std::byte* row(int i) const { return third[i / 3] + i % 3 * stride; }
-  void advance(std::int64_t bytes) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kThirds; ++i) third[i] += bytes;
-  }
-  static constexpr int kThirds = (kRows + 2) / 3;
-  const std::byte* third[kThirds];
-  std::int64_t stride;
-};
-
-/// One step of K.
-template <typename Dense, int kRows, int kVectors>
-[[gnu::always_inline]] inline void dense_step(const RowPointers<kRows>& a, const std::byte* w,
-                                              DenseSums<Dense, kRows, kVectors>& sum) {
-  typename Dense::Reg columns[kVectors];
-#pragma GCC unroll 2
-  for (int v = 0; v < kVectors; ++v) columns[v] = Dense::load_w(w, v);
-#pragma GCC unroll 12
-  for (int i = 0; i < kRows; ++i) {
-    const typename Dense::Reg x = Dense::broadcast(a.row(i));
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = Dense::multiply_add(sum[i][v], columns[v], x);
-    }
-  }
-}
-
-/// `kLines` of the two cache lines that a step reads are fetched into L2, `ahead` bytes from w.
-template <int kLines>
-[[gnu::always_inline]] inline void fetch_to_l2(const std::byte* w, std::int64_t ahead) {
-  if constexpr (kLines > 0) _mm_prefetch(reinterpret_cast<const char*>(w) + ahead, _MM_HINT_T1);
-  if constexpr (kLines > 1)
-    _mm_prefetch(reinterpret_cast<const char*>(w) + ahead + 64, _MM_HINT_T1);
-}
-
-/// sum += strip · panel. `kChains` consecutive steps have sums of their own, added at the end.
-template <typename Dense, int kRows, int kVectors, int kLines, int kChains>
-[[gnu::always_inline]] inline void dense_steps(const TileBlock& block,
-                                               DenseSums<Dense, kRows, kVectors>& sum) {
-  RowPointers<kRows> a(block);
-  const std::byte* w = block.w;
-  DenseSums<Dense, kRows, kVectors> other[kChains];  // [0] is not used
-#pragma GCC unroll 4
-  for (int chain = 1; chain < kChains; ++chain) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) other[chain][i][v] = Dense::zero();
-    }
-  }
-  std::int64_t steps = block.steps;
-  for (; steps >= kChunkDwords; steps -= kChunkDwords) {
-    for (int k = 0; k < kChunkDwords; k += kChains) {
-#pragma GCC unroll 4
-      for (int chain = 0; chain < kChains; ++chain) {
-        fetch_to_l2<kLines>(w, block.ahead_bytes);
-        dense_step<Dense, kRows, kVectors>(a, w, chain == 0 ? sum : other[chain]);
-        a.advance(4);
-        w += Dense::kStepBytes;
-      }
-    }
-    a.advance(block.a_chunk_bytes - kChunkBytes);
-  }
-  for (; steps > 0; --steps, a.advance(4), w += Dense::kStepBytes) {
-    dense_step<Dense, kRows, kVectors>(a, w, sum);
-  }
-#pragma GCC unroll 4
-  for (int chain = 1; chain < kChains; ++chain) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) {
-        sum[i][v] = Dense::Vector::add(sum[i][v], other[chain][i][v]);
-      }
-    }
-  }
-}
-
-/// Rows of y from complete sums: of a whole panel, or of the columns that exist.
-template <typename Dense, int kRows, int kVectors, bool kRelu>
-[[gnu::always_inline]] inline void dense_finish(const Epilogue& e, const TileRect& rect,
-                                                const DenseSums<Dense, kRows, kVectors>& sum) {
-  using Vector = typename Dense::Vector;
-  constexpr int kLast = kVectors - 1;
-  constexpr bool kWholePanel = kVectors * Vector::kLanes == kTileColumns;
-  const typename Dense::Finish finish[2] = {{e, rect.column},
-                                            {e, rect.column + kLast * Vector::kLanes}};
-  const __mmask16 lanes = first_lanes(rect.columns);
-  const std::int64_t N = e.y.shape[1];
-  float* y = e.y.template as<float>() + rect.row * N + rect.column;
-#pragma GCC unroll 12
-  for (int i = 0; i < kRows; ++i, y += N) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      typename Vector::Float value = finish[v](e, rect.row + i, sum[i][v]);
-      if constexpr (kRelu) value = Vector::relu(value);
-      if constexpr (kWholePanel) {
-        Vector::store_any(y + v * Vector::kLanes, value);
-      } else {
-        Vector::store_some(y, lanes, value);
-      }
-    }
-  }
-}
-
-template <typename Dense, int kRows, int kVectors, int kLines>
-void dense_tile_avx512(const TileBlock& block) {
-  constexpr int kChains = kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1;
-  constexpr int kBytes = sizeof(typename Dense::Reg);
-  auto* c = static_cast<std::byte*>(block.c);
-  DenseSums<Dense, kRows, kVectors> sum;
-#pragma GCC unroll 12
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = block.accumulate ? Dense::load(c + i * 128 + v * kBytes) : Dense::zero();
-    }
-  }
-  dense_steps<Dense, kRows, kVectors, kLines, kChains>(block, sum);
-  if (block.epilogue != nullptr) {
-    if (block.epilogue->activation == Activation::kRelu) {
-      dense_finish<Dense, kRows, kVectors, true>(*block.epilogue, block.rect, sum);
-    } else {
-      dense_finish<Dense, kRows, kVectors, false>(*block.epilogue, block.rect, sum);
-    }
-    return;
-  }
-#pragma GCC unroll 12
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) {
-      Dense::Vector::store(c + i * 128 + v * kBytes, sum[i][v]);
-    }
-  }
-}
-
-template <typename Dense, int kVectors, int kLines, int... kRowsLessOne>
-const FusedTileFunction* dense_tiles(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
-  static constexpr FusedTileFunction kTiles[] = {
-      nullptr, &dense_tile_avx512<Dense, kRowsLessOne + 1, kVectors, kLines>...};
-  return kTiles;
-}
 
 /// The tile set of one kind of panel. `store` finishes what the tiles do not.
 template <template <typename Columns> typename Dense>

@@ -29,13 +29,14 @@ inline void store_row_avx2(const Epilogue& e, std::int64_t row, std::int64_t col
   std::memcpy(out, edge, static_cast<std::size_t>(columns * bytes));
 }
 
-/// c[rows][32]: fp32 sums.
-inline void store_f32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
+/// c[rows][kColumns]: fp32 sums.
+template <int kColumns = 32>
+void store_f32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
   for (int j = 0; j < rect.columns; j += Avx2F32::kLanes) {
     const std::int64_t column = rect.column + j;
     const __m256 bias = e.bias != nullptr ? _mm256_loadu_ps(e.bias + column) : _mm256_setzero_ps();
     for (int i = 0; i < rect.rows; ++i) {
-      __m256 y = _mm256_load_ps(static_cast<const float*>(c) + i * 32 + j);
+      __m256 y = _mm256_load_ps(static_cast<const float*>(c) + i * kColumns + j);
       if (e.column_scale != nullptr) {
         // Weights are seldom extreme: their scale first neither overflows nor underflows.
         y = _mm256_mul_ps(y, _mm256_loadu_ps(e.column_scale + column));
