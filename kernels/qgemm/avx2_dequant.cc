@@ -1,5 +1,5 @@
 // Every scheme with float products, in fp32 FMA with AVX2: W is decoded block by block just ahead
-// of the dense tile.
+// of the dense tile, up to 4 rows in the tile.
 //
 // Idea: as avx512_dequant, in 8 lanes; fp8 codes of x by the portable functions.
 // Bottleneck: FMA units at large M; decoding at M ≤ 4.
@@ -35,7 +35,8 @@ class DequantQgemm : public Prepared {
       : p_(p),
         format_(dequant_format(p)),
         steps_((p.K + format_.group - 1) / format_.group * format_.group),
-        gemm_(dequant_tile_set_avx2(format_), p.M, p.N, steps_, pool.size()),
+        gemm_(dequant_tile_set_avx2(format_, p.M), p.M, p.N,
+              p.M <= kAvx2CodedRows ? steps_ / format_.group : steps_, pool.size()),
         w_(gemm_.panels() * gemm_.panel_bytes()),
         x_scale_(p.M),
         rows_(pool.size() * kAvx2TileRows * p.K) {
@@ -147,7 +148,8 @@ Arithmetic arithmetic(const Problem& problem) {
 const Registration registration{{
     .op = "qgemm",
     .name = "avx2_dequant",
-    .summary = "any float scheme: W decoded to fp32 blocks ahead of 6x16 FMA tiles",
+    .summary =
+        "any float scheme: W decoded to fp32 ahead of 6x16 FMA tiles, for few rows within them",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
     .limits = {{.key = "scheme",
                 .values = {"w4a16_g128", "w4a16_g32", "w4a16_asym_g128", "q8_0", "q4_0", "q4_k",
