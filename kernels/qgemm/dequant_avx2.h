@@ -169,7 +169,11 @@ template <DequantFormat kFormat, int kRows, int kVectors>
 template <DequantFormat kFormat, int kRows>
 void coded_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                      bool accumulate) {
-  constexpr int kVectors = kRows <= 2 ? 4 : 2;
+  // As many as leave registers for x, scales and what decoding takes.
+  constexpr int kVectors = (kRows == 1   ? 4
+                            : kRows == 2 ? 2
+                                         : 1) /
+                           (kFormat.offset && kRows < 3 ? 2 : 1);
   for (int first = 0; first < 4; first += kVectors) {
     coded_columns_avx2<kFormat, kRows, kVectors>(a, w, steps, static_cast<float*>(c), first,
                                                  accumulate);

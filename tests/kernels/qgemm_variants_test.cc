@@ -224,6 +224,18 @@ TEST(QgemmVariants, RowsThatCollideAgree) {
   }
 }
 
+// Few rows have tiles of their own: sums in several chains, each over its share of K (whose chunks
+// of 16 may leave some, and some elements, over), and W that the tile itself decodes.
+TEST(QgemmVariants, FewRowsAgree) {
+  for (const char* scheme : {"fp32", "bf16", "fp16", "w4a16_g32", "nf4_g64", "fp8_e4m3"}) {
+    for (const std::int64_t M : {1, 2, 3, 4, 5}) {
+      for (const std::int64_t K : {64, 83, 515}) {
+        EXPECT_GT(expect_agreement_on(problem_of(scheme, {M, 40, K}, 0), {"planted"}), 0);
+      }
+    }
+  }
+}
+
 // K = 1 and w = 1 make y = f(x): a dense sweep of every activation function in use.
 TEST(QgemmVariants, ActivationsKeepTheirDeclaredError) {
   for (const std::string& activation : activation_words()) {
