@@ -154,10 +154,11 @@ template <typename Format, int kAhead, int kRows>
   }
 }
 
-/// tiles[p] += strip · panels[p] over `steps` groups or super-blocks.
+/// tiles[p] += strip · panels[p] over `steps` groups or super-blocks. A function of its own, which
+/// callers do not specialize: whatever it puts on the stack is a spill.
 template <typename Format, int kAhead, int kRows>
-void add_panels(const std::byte* a, const std::byte* const* panels, int count, std::int64_t steps,
-                GroupTileAvx2<Format, kRows>* tiles) {
+[[gnu::noipa]] void add_group_panels(const std::byte* a, const std::byte* const* panels, int count,
+                                     std::int64_t steps, GroupTileAvx2<Format, kRows>* tiles) {
   for (std::int64_t at = 0; at < steps * Format::kStepBytes; at += Format::kStepBytes) {
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
 #pragma GCC unroll 2
@@ -182,7 +183,7 @@ void group_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps,
   GroupTileAvx2<Format, kRows> tile;
   std::memset(&tile, 0, sizeof(tile));
   if (accumulate) std::memcpy(tile.total, c, sizeof(tile.total));
-  add_panels<Format, kStream ? kAvx2FarBytes : 0>(a, &w, 1, steps, &tile);
+  add_group_panels<Format, kStream ? kAvx2FarBytes : 0>(a, &w, 1, steps, &tile);
   std::memcpy(c, tile.total, sizeof(tile.total));
 }
 
@@ -194,7 +195,7 @@ void group_panels_avx2(const std::byte* a, const std::byte* const* panels, int c
                        std::int64_t steps, float* c) {
   GroupTileAvx2<Format, kRows> tiles[kAvx2GroupStreams];
   std::memset(tiles, 0, sizeof(tiles));
-  add_panels<Format, kAvx2NearBytes>(a, panels, count, steps, tiles);
+  add_group_panels<Format, kAvx2NearBytes>(a, panels, count, steps, tiles);
   for (int p = 0; p < count; ++p) {
     std::memcpy(c + p * kRows * 32, tiles[p].total, sizeof(tiles[p].total));
   }
