@@ -119,6 +119,38 @@ void madd_int8_ymm(std::int64_t iterations, const std::byte* operands) {
         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory");
 }
 
+// u8·s8 pairs to s16, added up as such: sums in 0…6, products in 7…13.
+constexpr int kNibbleChains = 7;
+void madd_int4_ymm(std::int64_t iterations, const std::byte* operands) {
+  asm volatile(
+      "vmovups (%[operands]), %%ymm14\n"
+      "vmovups 64(%[operands]), %%ymm15\n"
+      ".irp r, 0,1,2,3,4,5,6\n"
+      "vpxor %%xmm\\r, %%xmm\\r, %%xmm\\r\n"
+      ".endr\n"
+      ".balign 32\n"
+      "1:\n"
+      ".rept 4\n"
+      ".irp t, 7,8,9,10,11,12,13\n"
+      "vpmaddubsw %%ymm14, %%ymm15, %%ymm\\t\n"
+      ".endr\n"
+      "vpaddw %%ymm7, %%ymm0, %%ymm0\n"
+      "vpaddw %%ymm8, %%ymm1, %%ymm1\n"
+      "vpaddw %%ymm9, %%ymm2, %%ymm2\n"
+      "vpaddw %%ymm10, %%ymm3, %%ymm3\n"
+      "vpaddw %%ymm11, %%ymm4, %%ymm4\n"
+      "vpaddw %%ymm12, %%ymm5, %%ymm5\n"
+      "vpaddw %%ymm13, %%ymm6, %%ymm6\n"
+      ".endr\n"
+      "dec %[iterations]\n"
+      "jnz 1b\n"
+      "vzeroupper\n"
+      : [iterations] "+r"(iterations)
+      : [operands] "r"(operands)
+      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+        "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory");
+}
+
 // Tile registers: 0…3 accumulate the 2×2 products of A in 4, 5 and B in 6, 7; all 16 rows × 64 B.
 // With loads, the loop walks through 8 KiB of operands (in L1), four tiles at a time.
 struct alignas(64) TileConfig {
@@ -177,7 +209,7 @@ void amx(std::int64_t iterations, const std::byte* operands) {
 
 constexpr IsaSet bits(Isa isa) { return static_cast<IsaSet>(isa); }
 
-constexpr std::array<ComputeProbe, 13> kProbes{{
+constexpr std::array<ComputeProbe, 14> kProbes{{
     {"fma_fp32", bits(Isa::kAvx512), 32 * kInstructions, kInstructions, accumulate<kFmaZmm>},
     {"fma_fp32", bits(Isa::kAvx2Fma), 16 * kInstructions, kInstructions, accumulate<kFmaYmm>},
     {"fma_fp32", 0, 4 * kInstructions, kInstructions, fp32_xmm},
@@ -188,6 +220,8 @@ constexpr std::array<ComputeProbe, 13> kProbes{{
     {"vnni_int8", bits(Isa::kAvxVnni), 64 * kInstructions, kInstructions, accumulate<kDotInt8Ymm>},
     {"avx2_int8", bits(Isa::kAvx2Fma), 64.0 * kMaddChains* kRounds, 3.0 * kMaddChains* kRounds,
      madd_int8_ymm},
+    {"avx2_int4", bits(Isa::kAvx2Fma), 64.0 * kNibbleChains* kRounds, 2.0 * kNibbleChains* kRounds,
+     madd_int4_ymm},
     {"dot_bf16", bits(Isa::kAvx512Bf16), 64 * kInstructions, kInstructions,
      accumulate<kDotBf16Zmm>},
     {"amx_int8", bits(Isa::kAmxInt8), kTileProducts* kInt8PerTileProduct, kTileProducts,

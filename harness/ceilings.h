@@ -5,6 +5,7 @@
 //   scalar_fp32      SSE2 multiplies and adds: what portable code can reach
 //   fma_fp32         widest FMA of this machine; fma_fp32_avx2 with 256 bits
 //   vnni_int8        widest VPDPBUSD; avx2_int8 by VPMADDUBSW + VPMADDWD + VPADDD
+//   avx2_int4        VPMADDUBSW + VPADDW: products so small that many of them fit 16 bits
 //   dot_bf16         VDPBF16PS with 512 bits
 //   amx_int8 amx_bf16, and amx_int8_l1 amx_bf16_l1 with two tile loads from L1 per two products
 //   read_l1 read_l2 read_l3 read_dram, and each with _8streams: eight addresses at once

@@ -1,6 +1,6 @@
 // Panels of group-quantized W with their scales inline, 32 columns each: where codes and scales
 // stand. `kPer` elements of K lie side by side per column: what one lane multiplies at a time (4
-// for vpdpbusd, 2 for vpmaddwd).
+// for vpdpbusd and vpmaddubsw).
 #pragma once
 
 #include <cstdint>

@@ -1,18 +1,18 @@
-// Register tile of the group-wise int8 products with AVX2: up to 3 rows × 16 columns, in two passes
-// over a panel, with int32 sums of the running group and fp32 sums in registers.
+// Register tile of the group-wise int8 products with AVX2: up to 4 rows × 16 columns, or one row ×
+// 32. Registers hold the integer sums of a run (group_runs_avx2.h); the fp32 sums of the tile stay
+// in memory, where each is met once per group.
 //
-// A strip holds, for every group, s16 pairs [kGroup/2][rows], then fp32 scale[rows], then int32
-// start[rows] or, where W has minima, fp32 scale·Σx. W's codes are widened to s16 on loading:
-// bytes signed, nibbles unsigned.
+// Up to 4 rows reading W is the bottleneck: two panels far apart are read side by side, run by run,
+// so that hardware prefetchers follow two streams, and both are fetched a little ahead.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <cstring>
 
-#include "kernels/qgemm/group_formats.h"
+#include "kernels/qgemm/group_runs_avx2.h"
 #include "kernels/qgemm/tile_avx2.h"
 #include "kernels/qgemm/tile_gemm.h"
 
@@ -21,181 +21,202 @@
 
 namespace pareto {
 
-inline constexpr int kAvx2GroupRows = 3;
-/// Dwords that follow a group in a strip, per row.
-inline constexpr int kAvx2GroupExtra = 2;
+inline constexpr int kAvx2GroupRows = 4;
+/// Panels that are read side by side.
+inline constexpr int kAvx2GroupStreams = 2;
+/// Distances of what is fetched: with few rows, and by the first of several strips.
+inline constexpr int kAvx2NearBytes = 1024;
+inline constexpr int kAvx2FarBytes = 4096;
 
 inline __m256 load_fp16_avx2(const std::byte* p) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
-
-/// A step is one group with fp16 scales.
-template <int kGroupSize, bool kNibble>
-struct PlainGroupsAvx2 : PlainGroups<kGroupSize, kNibble, 2> {
-  using Base = PlainGroups<kGroupSize, kNibble, 2>;
-  static __m256 scale(const std::byte* step, int /*sub*/, int vector) {
-    return load_fp16_avx2(step + Base::kCodeBytes + vector * 16);
-  }
-};
-
-/// A step is a super-block of q4_k.
-struct Q4kGroupsAvx2 : Q4kGroups<2> {
-  static __m256 product(const std::byte* codes, const std::byte* factors) {
-    const __m256i code =
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes)));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(code), load_fp16_avx2(factors));
-  }
-  static __m256 scale(const std::byte* step, int sub, int vector) {
-    return product(step + kScaleAt + sub * kSubBytes + vector * 8, step + kDAt + vector * 16);
-  }
-  static __m256 minimum(const std::byte* step, int sub, int vector) {
-    return product(step + kMinimumAt + sub * kSubBytes + vector * 8, step + kDMinAt + vector * 16);
-  }
-};
-
-template <int kRows, int kVectors>
-struct GroupSumsAvx2 {
-  __m256i group[kRows][kVectors];
-  __m256 total[kRows][kVectors];
-};
-
-/// Adds one pair of K.
-template <int kRows, int kVectors>
-[[gnu::always_inline]] inline void add_pair_avx2(GroupSumsAvx2<kRows, kVectors>& s,
-                                                 const __m256i (&w)[kVectors], const std::byte* a) {
-#pragma GCC unroll 3
-  for (int i = 0; i < kRows; ++i) {
-    const __m256i x = Avx2StepS16::broadcast(a + i * 4);
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      s.group[i][v] = Avx2StepS16::multiply_add(s.group[i][v], w[v], x);
-    }
-  }
+inline __m256 broadcast_float(const std::byte* p) {
+  return _mm256_castsi256_ps(broadcast_dword(p));
+}
+/// sum += x · y
+inline void add_product(float* sum, __m256 x, __m256 y) {
+  _mm256_store_ps(sum, _mm256_fmadd_ps(x, y, _mm256_load_ps(sum)));
 }
 
-/// The integer sums of one group over columns from `first` · 8 on.
-template <typename Format, int kRows, int kVectors>
-[[gnu::always_inline]] inline void add_group_avx2(GroupSumsAvx2<kRows, kVectors>& s,
-                                                  const std::byte* a, const std::byte* w,
-                                                  int first) {
-  constexpr int kPairs = Format::kGroup / 2;
-  const std::byte* start = a + (kPairs + 1) * kRows * 4;
-#pragma GCC unroll 3
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      s.group[i][v] =
-          Format::kMinima ? _mm256_setzero_si256() : Avx2StepS16::broadcast(start + i * 4);
-    }
-  }
-  w += first * 16;
-  // Unrolled whole, the loop would have its widened codes spilled.
-#pragma GCC unroll 1
-  for (int pair = 0; pair < kPairs; pair += Format::kNibbles ? 2 : 1) {
-    __m256i codes[kVectors];
-    if constexpr (Format::kNibbles) {
-      __m256i high[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const __m256i both =
-            _mm256_cvtepu8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(w + v * 16)));
-        codes[v] = _mm256_and_si256(both, _mm256_set1_epi16(15));
-        high[v] = _mm256_srli_epi16(both, 4);
-      }
-      add_pair_avx2(s, codes, a);
-      a += kRows * 4;
-      add_pair_avx2(s, high, a);
-    } else {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) codes[v] = Avx2StepS16::load_w(w, v);
-      add_pair_avx2(s, codes, a);
-    }
-    a += kRows * 4;
-    w += 64;
-  }
-}
+/// What a tile keeps from run to run.
+template <typename Format, int kRows>
+struct alignas(32) GroupTileAvx2 {
+  float total[kRows][32];
+  /// int32 sums of the group so far, where it has two runs.
+  std::int32_t group[Format::kRuns > 1 ? kRows : 1][32];
+  /// q4_k: of the running super-block Σ scale_x·(sc·group), the products in parentheses exact, and
+  /// Σ mn·(scale_x·Σx).
+  float scaled[Format::kMinima ? kRows : 1][32];
+  float minima[Format::kMinima ? kRows : 1][32];
+};
 
-/// total += scale_x · scale_w · group (− scale_x · Σx · minimum).
-template <typename Format, int kRows, int kVectors>
-[[gnu::always_inline]] inline void scale_group_avx2(GroupSumsAvx2<kRows, kVectors>& s,
-                                                    const std::byte* a, const std::byte* step,
-                                                    int sub, int first) {
-  const std::byte* scales = a + Format::kGroup / 2 * kRows * 4;
-  const std::byte* sums = scales + kRows * 4;
+/// One run of a group; the last one adds scale_x · scale_w · group to the totals.
+template <typename Format, int kVectors, int kRows>
+[[gnu::always_inline]] inline void add_plain(const std::byte* a, const std::byte* step, int run,
+                                             int first, GroupTileAvx2<Format, kRows>& tile) {
+  static_assert(Format::kRuns <= 2);
+  const std::byte* scales = a + Format::kGroup * kRows;
+  GroupSumsAvx2<kRows, kVectors> s;
+  add_run<Format>(s, a + run * Format::kRun * kRows,
+                  step + first * 32 + run * (Format::kCodeBytes / Format::kRuns),
+                  scales + (1 + run) * kRows * 4);
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
-    const __m256 w = Format::scale(step, sub, first + v);
-#pragma GCC unroll 3
+    const int column = (first + v) * 8;
+    const __m256 w = load_fp16_avx2(step + Format::kScaleAt + column * 2);
+#pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      const __m256 scale = _mm256_mul_ps(w, Avx2StepF32::broadcast(scales + i * 4));
-      s.total[i][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s.group[i][v]), scale, s.total[i][v]);
+      __m256i sum = s.of[i][v];
+      if constexpr (Format::kNibbles) sum = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+      if constexpr (Format::kRuns > 1) {
+        auto* group = reinterpret_cast<__m256i*>(tile.group[i] + column);
+        if (run == 0) {
+          _mm256_store_si256(group, sum);
+          continue;
+        }
+        sum = _mm256_add_epi32(sum, _mm256_load_si256(group));
+      }
+      add_product(tile.total[i] + column, _mm256_cvtepi32_ps(sum),
+                  _mm256_mul_ps(w, broadcast_float(scales + i * 4)));
+    }
+  }
+}
+
+/// A group of q4_k.
+template <typename Format, int kVectors, int kRows>
+[[gnu::always_inline]] inline void add_q4k(const std::byte* a, const std::byte* codes, int first,
+                                           GroupTileAvx2<Format, kRows>& tile) {
+  GroupSumsAvx2<kRows, kVectors> s;
+  add_run<Format>(s, a, codes + first * 32, nullptr);
+  const std::byte* scales = a + Format::kGroup * kRows;
+  const std::byte* sc_of = codes + Format::kCodeBytes;
+  // A column's sc for both halves of its sum.
+  const __m256i twice = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1,  //
+                                         4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const int column = (first + v) * 8;
+    std::int64_t eight = 0;
+    std::memcpy(&eight, sc_of + column, sizeof(eight));
+    const __m256i sc = _mm256_shuffle_epi8(_mm256_set1_epi64x(eight), twice);
+    const __m256 mn = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(
+        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(sc_of + 32 + column))));
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      add_product(tile.scaled[i] + column, _mm256_cvtepi32_ps(_mm256_madd_epi16(s.of[i][v], sc)),
+                  broadcast_float(scales + i * 4));
+      add_product(tile.minima[i] + column, mn, broadcast_float(scales + (kRows + i) * 4));
+    }
+  }
+}
+
+/// total += d · scaled − dmin · minima, which begin anew.
+template <typename Format, int kRows>
+void finish_q4k_avx2(const std::byte* step, GroupTileAvx2<Format, kRows>& tile) {
+  for (int column = 0; column < 32; column += 8) {
+    const __m256 d = load_fp16_avx2(step + Format::kDAt + column * 2);
+    const __m256 d_min = load_fp16_avx2(step + Format::kDMinAt + column * 2);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      __m256 total = _mm256_load_ps(tile.total[i] + column);
+      total = _mm256_fmadd_ps(d, _mm256_load_ps(tile.scaled[i] + column), total);
+      total = _mm256_fnmadd_ps(d_min, _mm256_load_ps(tile.minima[i] + column), total);
+      _mm256_store_ps(tile.total[i] + column, total);
+      _mm256_store_ps(tile.scaled[i] + column, _mm256_setzero_ps());
+      _mm256_store_ps(tile.minima[i] + column, _mm256_setzero_ps());
+    }
+  }
+}
+
+/// Run `run` of group `sub` of a step, all 32 columns.
+template <typename Format, int kAhead, int kRows>
+[[gnu::always_inline]] inline void add_columns(const std::byte* a, const std::byte* step, int sub,
+                                               int run, GroupTileAvx2<Format, kRows>& tile) {
+  // A single row leaves registers for all columns.
+  constexpr int kVectors = kRows == 1 ? 4 : 2;
+  constexpr int kRunBytes = Format::kSubBytes / Format::kRuns;
+  const std::byte* codes = step + Format::kCodesAt + sub * Format::kSubBytes;
+  if constexpr (kAhead > 0) {
+    const char* ahead = reinterpret_cast<const char*>(codes) + run * kRunBytes + kAhead;
+#pragma GCC unroll 20
+    for (int line = 0; line < kRunBytes; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
+  }
+#pragma GCC unroll 2
+  for (int first = 0; first < 4; first += kVectors) {
+    if constexpr (Format::kMinima) {
+      add_q4k<Format, kVectors>(a, codes, first, tile);
+    } else {
+      add_plain<Format, kVectors>(a, step, run, first, tile);
+    }
+    // Else sums are kept in registers beside the tile, and spilled.
+    asm volatile("" ::: "memory");
+  }
+}
+
+/// tiles[p] += strip · panels[p] over `steps` groups or super-blocks. A function of its own, which
+/// callers do not specialize: whatever it puts on the stack is a spill.
+template <typename Format, int kAhead, int kRows>
+[[gnu::noipa]] void add_group_panels(const std::byte* a, const std::byte* const* panels, int count,
+                                     std::int64_t steps, GroupTileAvx2<Format, kRows>* tiles) {
+  for (std::int64_t at = 0; at < steps * Format::kStepBytes; at += Format::kStepBytes) {
+    for (int sub = 0; sub < Format::kSubGroups; ++sub) {
+#pragma GCC unroll 2
+      for (int run = 0; run < Format::kRuns; ++run) {
+#pragma GCC unroll 1
+        for (int p = 0; p < count; ++p) {
+          add_columns<Format, kAhead>(a, panels[p] + at, sub, run, tiles[p]);
+        }
+      }
+      a += Format::kRowDwords * kRows * 4;
     }
     if constexpr (Format::kMinima) {
-      const __m256 minimum = Format::minimum(step, sub, first + v);
-#pragma GCC unroll 3
-      for (int i = 0; i < kRows; ++i) {
-        s.total[i][v] =
-            _mm256_fnmadd_ps(minimum, Avx2StepF32::broadcast(sums + i * 4), s.total[i][v]);
-      }
+      for (int p = 0; p < count; ++p) finish_q4k_avx2(panels[p] + at, tiles[p]);
     }
   }
 }
 
-/// Columns from `first` · 8 on, over all steps.
-template <typename Format, int kRows, int kVectors>
-[[gnu::always_inline]] inline void group_columns_avx2(const std::byte* a, const std::byte* w,
-                                                      std::int64_t steps, std::byte* c, int first,
-                                                      bool accumulate) {
-  GroupSumsAvx2<kRows, kVectors> s;
-#pragma GCC unroll 3
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      s.total[i][v] =
-          accumulate ? Avx2StepF32::load(c + i * 128 + (first + v) * 32) : Avx2StepF32::zero();
-    }
-  }
-  for (; steps > 0; --steps, w += Format::kStepBytes) {
-    for (int sub = 0; sub < Format::kSubGroups; ++sub) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + sub * Format::kSubBytes,
-                   _MM_HINT_T0);
-      add_group_avx2<Format>(s, a, w + Format::kCodesAt + sub * Format::kSubBytes, first);
-      scale_group_avx2<Format>(s, a, w, sub, first);
-      a += (Format::kGroup / 2 + kAvx2GroupExtra) * kRows * 4;
-    }
-  }
-#pragma GCC unroll 3
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      Avx2StepF32::store(c + i * 128 + (first + v) * 32, s.total[i][v]);
-    }
-  }
-}
-
-/// c[kRows][32] fp32 (+)= strip · panel over `steps` groups or super-blocks.
-template <typename Format, int kRows>
+/// c[kRows][32] fp32 (+)= strip · panel over `steps`.
+template <typename Format, int kRows, bool kStream>
 void group_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                      bool accumulate) {
-  auto* tile = static_cast<std::byte*>(c);
-  group_columns_avx2<Format, kRows, 2>(a, w, steps, tile, 0, accumulate);
-  group_columns_avx2<Format, kRows, 2>(a, w, steps, tile, 2, accumulate);
+  GroupTileAvx2<Format, kRows> tile;
+  std::memset(&tile, 0, sizeof(tile));
+  if (accumulate) std::memcpy(tile.total, c, sizeof(tile.total));
+  add_group_panels<Format, kStream ? kAvx2FarBytes : 0>(a, &w, 1, steps, &tile);
+  std::memcpy(c, tile.total, sizeof(tile.total));
+}
+
+/// c[count][kRows][32] fp32 = strip · each of `count` panels.
+using PanelsFunctionAvx2 = void (*)(const std::byte* a, const std::byte* const* panels, int count,
+                                    std::int64_t steps, float* c);
+template <typename Format, int kRows>
+void group_panels_avx2(const std::byte* a, const std::byte* const* panels, int count,
+                       std::int64_t steps, float* c) {
+  GroupTileAvx2<Format, kRows> tiles[kAvx2GroupStreams];
+  std::memset(tiles, 0, sizeof(tiles));
+  add_group_panels<Format, kAvx2NearBytes>(a, panels, count, steps, tiles);
+  for (int p = 0; p < count; ++p) {
+    std::memcpy(c + p * kRows * 32, tiles[p].total, sizeof(tiles[p].total));
+  }
 }
 
 /// The tile set of one group format.
 template <typename Format>
 TileSet group_tile_set_avx2(StoreFunction store) {
-  static constexpr TileFunction kTiles[] = {nullptr, &group_tile_avx2<Format, 1>,
-                                            &group_tile_avx2<Format, 2>,
-                                            &group_tile_avx2<Format, 3>};
+  static constexpr TileFunction kTiles[] = {
+      nullptr, &group_tile_avx2<Format, 1, false>, &group_tile_avx2<Format, 2, false>,
+      &group_tile_avx2<Format, 3, false>, &group_tile_avx2<Format, 4, false>};
+  static constexpr TileFunction kStreaming[] = {
+      nullptr, &group_tile_avx2<Format, 1, true>, &group_tile_avx2<Format, 2, true>,
+      &group_tile_avx2<Format, 3, true>, &group_tile_avx2<Format, 4, true>};
   TileSet set;
   set.max_rows = kAvx2GroupRows;
   set.columns = kAvx2TileColumns;
-  set.a_step_bytes = std::int64_t{Format::kSubGroups} * (Format::kGroup / 2 + kAvx2GroupExtra) * 4;
+  set.a_step_bytes = std::int64_t{Format::kSubGroups} * Format::kRowDwords * 4;
   set.w_step_bytes = Format::kStepBytes;
-  set.passes = 2;
   set.tile = kTiles;
-  set.streaming = kTiles;
+  set.streaming = kStreaming;
   set.store = store;
   return set;
 }

@@ -195,6 +195,28 @@ TEST(QgemmVariants, ExtremeCodesAreExact) {
   }
 }
 
+// Groups whose codes are all at an end of their range, or in runs and alternating, where sums of
+// 16 bits are largest; one strip and more.
+TEST(QgemmVariants, ExtremeGroupsAreExact) {
+  for (const char* scheme : {"w4a8_g128", "q8_0_a8", "q4_0_a8", "q4_k_a8"}) {
+    for (const std::int64_t M : {4, 9}) {
+      const std::int64_t K = 300;
+      Problem problem = problem_of(scheme, {M, 40, K}, 0);
+      TensorMap inputs = problem.op().draw(problem, {.distribution = "normal", .seed = 9});
+      for (const char* name : {"x", "w"}) {
+        const std::span<float> values = inputs[name].span<float>();
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          const std::size_t row = i / K;
+          const bool low =
+              row % 4 == 0 || (row % 4 == 1 && i % 2 == 0) || (row % 4 == 2 && i % 4 < 2);
+          values[i] = low ? -1.0F : 1.0F;
+        }
+      }
+      EXPECT_GE(expect_agreement(problem, {{"ends", problem.op().encode(problem, inputs), {}}}), 2);
+    }
+  }
+}
+
 // Last panels of every width class, finished in registers or not, over rows of x that are read
 // where they lie (K = 100), that would meet in one set of a cache (K = 2048) or end within a dword
 // (51).
