@@ -1,13 +1,14 @@
 // Attention in fp32 with AVX2, for operands of every type.
 //
 // Idea: prefill_attention.h and decode_attention.h with 6 × 16 tiles: 12 accumulators, 2 loads, 1
-// broadcast per step.
+// broadcast per step. Up to 64 keys go through short_attention.h, with the same tiles.
 // Bottleneck: multiply-add units in prefill; reading K and V in decode.
 // Layout: K [keys / 16][d][16], V [d_v / 16][keys][16]; fp32 in prefill, the operands' own type in
 // decode.
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "harness/variant.h"
+#include "kernels/attention/decode_pages.h"
 #include "kernels/attention/finish_row.h"
 #include "kernels/attention/kv_rows.h"
 #include "kernels/attention/packed_kv.h"
@@ -32,7 +34,9 @@
 
 #include "kernels/attention/decode_attention.h"
 #include "kernels/attention/lanes_avx2.h"
+#include "kernels/attention/pack_avx2.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/short_attention.h"
 
 namespace pareto {
 namespace {
@@ -48,57 +52,23 @@ struct F32Avx2 : AttentionLanesAvx2 {
   static std::int64_t steps(std::int64_t head_dim) { return head_dim; }
   template <int C>
   static void store_weights(std::uint32_t* p, const Reg (&x)[C]) {
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) _mm256_storeu_ps(reinterpret_cast<float*>(p) + c * kLanes, x[c]);
   }
   static float word_at(const std::uint32_t* words, std::int64_t element) {
     return reinterpret_cast<const float*>(words)[element];
   }
   static void pack_q(const Tensor& q, std::int64_t i, std::int64_t count, std::uint32_t* out) {
-    const auto bytes = static_cast<std::int64_t>(size_of(q.dtype));
-    for (std::int64_t c = 0; c < count; c += kLanes) {
-      _mm256_storeu_ps(reinterpret_cast<float*>(out + c),
-                       load_codes_avx2(q.data, q.dtype, bytes, i + c, count - c));
-    }
+    packing(q.dtype).row(q.data, i, count, out);
   }
   static void pack_k(const KvRows& rows, const KeyRange& keys, std::int64_t steps,
                      std::int64_t stride, std::uint32_t* panel) {
-    const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
-    auto* out = reinterpret_cast<float*>(panel);
-    for (std::int64_t at = 0; at < keys.size(); at += kLanes) {
-      const std::int64_t count = std::min<std::int64_t>(keys.size() - at, kLanes);
-      std::int64_t element[kLanes];
-      for (std::int64_t i = 0; i < count; ++i) element[i] = rows.element(keys.lo + at + i);
-      for (std::int64_t c = 0; c < steps; c += kLanes) {
-        Reg block[kLanes];
-        for (int i = 0; i < kLanes; ++i) {
-          block[i] = i < count ? load_codes_avx2(rows.data, rows.dtype, bytes, element[i] + c,
-                                                 rows.count - c)
-                               : _mm256_setzero_ps();
-        }
-        transpose_avx2(block);
-        const std::int64_t left = std::min<std::int64_t>(kLanes, steps - c);
-        for (std::int64_t i = 0; i < left; ++i) {
-          _mm256_storeu_ps(out + (c + i) * stride + at, block[i]);
-        }
-      }
-    }
+    packing(rows.dtype).k(rows, keys, steps, stride, panel);
   }
   /// V of one panel of keys; true if a value is not finite.
   static bool pack_v(const KvRows& rows, const KeyRange& keys, std::int64_t v_panels,
                      std::int64_t v_stride, std::uint32_t* v) {
-    const auto bytes = static_cast<std::int64_t>(size_of(rows.dtype));
-    auto* out = reinterpret_cast<float*>(v);
-    bool odd = false;
-    for (std::int64_t j = 0; j < keys.size(); ++j, out += kPanel) {
-      const std::int64_t element = rows.element(keys.lo + j);
-      for (std::int64_t c = 0; c < v_panels * kPanel; c += kLanes) {
-        const Reg x = load_codes_avx2(rows.data, rows.dtype, bytes, element + c, rows.count - c);
-        odd = odd || any_non_finite(x);
-        _mm256_storeu_ps(out + c / kPanel * v_stride + c % kPanel, x);
-      }
-    }
-    return odd;
+    return packing(rows.dtype).v(rows, keys, v_panels, v_stride, v);
   }
   static void widen(const std::byte* stored, DType dtype, std::int64_t count, std::uint32_t* out) {
     switch (dtype) {
@@ -114,6 +84,30 @@ struct F32Avx2 : AttentionLanesAvx2 {
   }
 
  private:
+  struct Packing {
+    void (*row)(const std::byte*, std::int64_t, std::int64_t, std::uint32_t*);
+    void (*k)(const KvRows&, const KeyRange&, std::int64_t, std::int64_t, std::uint32_t*);
+    bool (*v)(const KvRows&, const KeyRange&, std::int64_t, std::int64_t, std::uint32_t*);
+  };
+  template <DType kType>
+  static constexpr Packing kPacking = {&PackAvx2<kType>::row, &PackAvx2<kType>::k,
+                                       &PackAvx2<kType>::v};
+
+  static const Packing& packing(DType dtype) {
+    switch (dtype) {
+      case DType::kF32:
+        return kPacking<DType::kF32>;
+      case DType::kBf16:
+        return kPacking<DType::kBf16>;
+      case DType::kF16:
+        return kPacking<DType::kF16>;
+      case DType::kE4m3:
+        return kPacking<DType::kE4m3>;
+      default:
+        return kPacking<DType::kS8>;
+    }
+  }
+
   template <DType kType, int kBytes>
   static void widen_codes(const std::byte* stored, std::int64_t count, std::uint32_t* out) {
     for (std::int64_t i = 0; i < count; i += kLanes) {
@@ -125,12 +119,14 @@ struct F32Avx2 : AttentionLanesAvx2 {
 
 using Prefill = PrefillAttention<F32Avx2>;
 using Decode = DecodeAttention<F32Avx2>;
+using Short = ShortAttention<F32Avx2>;
 
 #pragma GCC pop_options
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
   const AttentionProblem p = AttentionProblem::from(problem);
+  if (Short::takes(p)) return std::make_unique<Short>(p, in, pool);
   if (p.decode()) return std::make_unique<Decode>(p, in, pool);
   return std::make_unique<Prefill>(p, pool);
 }

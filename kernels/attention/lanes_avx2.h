@@ -52,29 +52,6 @@ inline __m256 load_codes_avx2(const std::byte* data, DType dtype, std::int64_t b
   return load_codes_avx2(edge, dtype);
 }
 
-/// r[i] lane j becomes r[j] lane i.
-inline void transpose_avx2(__m256 (&r)[8]) {
-  __m256 pairs[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 8; i += 2) {
-    pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  __m256 fours[8];
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    fours[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
-    fours[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
-    fours[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
-    fours[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
-    r[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
-  }
-}
-
 struct AttentionLanesAvx2 {
   using V = AttentionAvx2F32;
   using Reg = __m256;
@@ -82,6 +59,7 @@ struct AttentionLanesAvx2 {
   static constexpr int kColumns = 2;
   static constexpr int kPanel = 16;
   static constexpr int kRows = 6;
+  static constexpr int kShortPanels = 4;  ///< of keys, in short_attention.h
 
   static Reg load(const std::uint32_t* p) {
     return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
@@ -93,12 +71,15 @@ struct AttentionLanesAvx2 {
   }
   /// Lanes l with lo ≤ j + l < hi.
   static __m256 lanes_between(std::int64_t j, std::int64_t lo, std::int64_t hi) {
-    const auto from = static_cast<int>(std::clamp<std::int64_t>(lo - j, 0, kLanes));
-    const auto to = static_cast<int>(std::clamp<std::int64_t>(hi - j, 0, kLanes));
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return few_lanes_between(0, std::clamp<std::int64_t>(lo - j, 0, kLanes),
+                             std::clamp<std::int64_t>(hi - j, 0, kLanes));
+  }
+  /// The same for small numbers, without clamping.
+  static __m256 few_lanes_between(std::int64_t j, std::int64_t lo, std::int64_t hi) {
+    const __m256i key = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(j)), lane_numbers());
     return _mm256_castsi256_ps(
-        _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane),
-                            _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane)));
+        _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(lo)), key),
+                            _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(hi)), key)));
   }
   /// Those lanes of the mask whose byte is not 0.
   static __m256 allowed_lanes(__m256 mask, const std::uint8_t* p, std::int64_t stride) {
@@ -125,6 +106,47 @@ struct AttentionLanesAvx2 {
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
   }
   static float first(Reg x) { return _mm256_cvtss_f32(x); }
+  /// Natural logarithm of normal numbers > 0, 0, ∞ and NaN; the error is below 2^-22 of it or of
+  /// 1/16.
+  static Reg log(Reg x) {
+    const Reg one = _mm256_set1_ps(1.0F);
+    // x = m·2^e with m in [3/4, 3/2); log m = 2·artanh z, a series in z² ≤ 1/25.
+    const __m256i from_low = _mm256_sub_epi32(_mm256_castps_si256(x), _mm256_set1_epi32(kLowBits));
+    const __m256i exponent = _mm256_srai_epi32(from_low, 23);
+    const Reg m = _mm256_castsi256_ps(
+        _mm256_sub_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(exponent, 23)));
+    const Reg z = _mm256_div_ps(_mm256_sub_ps(m, one), _mm256_add_ps(m, one));
+    const Reg square = _mm256_mul_ps(z, z);
+    Reg series = _mm256_set1_ps(2.0F / 9);
+    series = _mm256_fmadd_ps(series, square, _mm256_set1_ps(2.0F / 7));
+    series = _mm256_fmadd_ps(series, square, _mm256_set1_ps(2.0F / 5));
+    series = _mm256_fmadd_ps(series, square, _mm256_set1_ps(2.0F / 3));
+    series = _mm256_fmadd_ps(_mm256_mul_ps(series, square), z, _mm256_add_ps(z, z));
+    const Reg log =
+        _mm256_fmadd_ps(_mm256_cvtepi32_ps(exponent), _mm256_set1_ps(0x1.62e43p-1F), series);
+    const Reg infinity = _mm256_set1_ps(std::numeric_limits<float>::infinity());
+    const Reg is_zero = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_EQ_OQ);
+    const Reg finite = select(is_zero, V::sub(_mm256_setzero_ps(), infinity), log);
+    return select(_mm256_cmp_ps(x, infinity, _CMP_NLT_UQ), x, finite);
+  }
+
+  /// Lane l is lane (8 / N)·part + l / N of x.
+  template <int N>
+  static Reg spread(Reg x, int part) {
+    if constexpr (N == 1) return x;
+    const __m256i from = _mm256_add_epi32(_mm256_srli_epi32(lane_numbers(), N / 2),
+                                          _mm256_set1_epi32(kLanes / N * part));
+    return _mm256_permutevar8x32_ps(x, from);
+  }
+  /// Lane l < N: the sum of lanes l, l + N, …
+  template <int N>
+  static Reg sum_spread(Reg x) {
+    static_assert(N == 1 || N == 2 || N == 4);
+    x = _mm256_add_ps(x, _mm256_permute2f128_ps(x, x, 0x01));
+    if constexpr (N <= 2) x = _mm256_add_ps(x, _mm256_permute_ps(x, 0x4e));
+    if constexpr (N == 1) x = _mm256_add_ps(x, _mm256_permute_ps(x, 0xb1));
+    return x;
+  }
 
   /// `count` elements from element i of a row of o, times `factor`, rounded once to o's type.
   static void store_row(const Tensor& o, std::int64_t i, std::int64_t count, const float* from,
@@ -146,6 +168,11 @@ struct AttentionLanesAvx2 {
     const Reg infinity = _mm256_set1_ps(std::numeric_limits<float>::infinity());
     return _mm256_movemask_ps(_mm256_cmp_ps(V::abs(x), infinity, _CMP_NLT_UQ)) != 0;
   }
+
+ private:
+  static __m256i lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+
+  static constexpr int kLowBits = 0x3f400000;  ///< of 3/4
 };
 
 }  // namespace pareto

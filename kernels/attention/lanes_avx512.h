@@ -52,6 +52,7 @@ struct AttentionLanesAvx512 {
   static constexpr int kColumns = 4;
   static constexpr int kPanel = 64;
   static constexpr int kRows = 6;
+  static constexpr int kShortPanels = 1;  ///< of keys, in short_attention.h
 
   static Reg load(const std::uint32_t* p) { return _mm512_loadu_ps(p); }
   static Reg load_floats(const float* p) { return _mm512_loadu_ps(p); }
@@ -62,6 +63,10 @@ struct AttentionLanesAvx512 {
   /// Lanes l with lo ≤ j + l < hi.
   static __mmask16 lanes_between(std::int64_t j, std::int64_t lo, std::int64_t hi) {
     return static_cast<__mmask16>(first_lanes(hi - j) & ~first_lanes(lo - j));
+  }
+  /// The same for small numbers.
+  static __mmask16 few_lanes_between(std::int64_t j, std::int64_t lo, std::int64_t hi) {
+    return lanes_between(j, lo, hi);
   }
   /// Those lanes of the mask whose byte is not 0.
   static __mmask16 allowed_lanes(__mmask16 mask, const std::uint8_t* p, std::int64_t stride) {

@@ -1,5 +1,5 @@
-// Attention on so few keys that one panel holds them: no online softmax, and no step that only long
-// sequences pay back.
+// Attention on so few keys that a row's scores are all made before its softmax: no online softmax,
+// and no step that only long sequences pay back. T::kShortPanels panels of keys.
 //
 // Included inside a `#pragma GCC target` region; T is the instruction set's policy.
 //
@@ -29,7 +29,7 @@ class ShortAttention : public Prepared {
  public:
   /// int8 has scales per key, which would cost the others a branch per row.
   static bool takes(const AttentionProblem& p) {
-    return p.seq_kv <= T::kPanel && p.kv_dtype != DType::kS8;
+    return p.seq_kv <= T::kShortPanels * T::kPanel && p.kv_dtype != DType::kS8;
   }
 
   ShortAttention(const AttentionProblem& p, std::span<const Tensor> in, ThreadPool& pool)

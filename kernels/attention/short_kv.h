@@ -1,4 +1,4 @@
-// K and V of one sequence and KV head whose keys fit one panel, as register_tiles.h reads them.
+// K and V of one sequence and KV head with few keys, as register_tiles.h reads them.
 //
 // Included inside a `#pragma GCC target` region; T is the instruction set's policy.
 #pragma once
@@ -13,9 +13,9 @@
 
 namespace pareto {
 
-/// K [steps][k_stride keys], or, narrow, every 16 steps of 1, 2 or 4 keys in as many registers,
-/// keys fastest; V in panels of columns, each [keys / pair][v_stride], whose rows are whole
-/// registers. Words of the products.
+/// K in panels of keys, each [steps][k_stride keys], or, narrow, every kLanes steps of 1, 2 or 4
+/// keys in as many registers, keys fastest; V in panels of columns, each [keys / pair][v_stride],
+/// whose rows are whole registers. Words of the products.
 template <typename T>
 struct ShortKv {
   const std::uint32_t* k = nullptr;
@@ -45,7 +45,7 @@ class ShortKvSpace {
                                            T::kLanes, T::kPanel)),
         narrow_(is_narrow(p) ? narrow_keys(p.seq_kv) : 0),
         k_size_(narrow_ > 0 ? (steps_ + T::kLanes - 1) / T::kLanes * T::kLanes * narrow_
-                            : steps_ * k_stride_),
+                            : k_panels(p) * steps_ * k_stride_),
         v_panels_((p.head_dim_v + T::kPanel - 1) / T::kPanel),
         v_panel_((p.seq_kv + kGrain - 1) / kGrain * kGrain / T::kPair * T::kPanel),
         v_in_place_(!p.decode() && T::kPair == 1 && p.kv_dtype == T::kWord &&
@@ -62,7 +62,7 @@ class ShortKvSpace {
     if (narrow_ > 0) {
       pack_narrow(k_rows, keys, k);
     } else {
-      T::pack_k(k_rows, keys, steps_, k_stride_, k);
+      pack_panels(k_rows, keys, k);
     }
     ShortKv<T> kv{.k = k,
                   .k_stride = narrow_ > 0 ? narrow_ : k_stride_,
@@ -93,7 +93,18 @@ class ShortKvSpace {
   static constexpr std::int64_t kGrain = 2;
   static constexpr std::int64_t kNarrow = 4;
 
+  static std::int64_t k_panels(const AttentionProblem& p) {
+    if constexpr (T::kShortPanels == 1) return 1;
+    return std::max<std::int64_t>((p.seq_kv + T::kPanel - 1) / T::kPanel, 1);
+  }
   static std::int64_t narrow_keys(std::int64_t keys) { return keys == 3 ? 4 : keys; }
+
+  void pack_panels(const KvRows& rows, const KeyRange& keys, std::uint32_t* k) const {
+    if constexpr (T::kShortPanels == 1) return T::pack_k(rows, keys, steps_, k_stride_, k);
+    for (std::int64_t at = 0; at < keys.size(); at += T::kPanel, k += T::kPanel * steps_) {
+      T::pack_k(rows, {at, std::min(at + T::kPanel, keys.hi)}, steps_, k_stride_, k);
+    }
+  }
 
   // By way of the wide form: this is set-up.
   void pack_narrow(const KvRows& rows, const KeyRange& keys, std::uint32_t* k) const {

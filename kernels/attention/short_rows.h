@@ -16,9 +16,11 @@
 #include "harness/aligned_buffer.h"
 #include "kernels/attention/finish_row.h"
 #include "kernels/attention/kv_rows.h"
+#include "kernels/attention/narrow_products.h"
 #include "kernels/attention/register_tiles.h"
 #include "kernels/attention/row_blocks.h"
 #include "kernels/attention/short_kv.h"
+#include "kernels/attention/short_weights.h"
 #include "kernels/attention/softmax_rows.h"
 #include "kernels/attention/task_rows.h"
 #include "reference/attention.h"
@@ -113,12 +115,20 @@ class ShortRows {
   /// All rows at hand, each step for all of them: what a row waits for, others fill.
   void finish(const AttentionCall& call, Space& space) const {
     const std::span<const Tile> tiles(space.tiles.data(), space.tile_count);
-    for (const Tile& tile : tiles) score(tile, space);
+    for (std::int64_t panel = 0; panel < T::kShortPanels; ++panel) {
+      for (const Tile& tile : tiles) score(tile, panel, space);
+    }
     for (const Tile& tile : tiles) weigh_tile(call, tile, space);
     normalize(call, tiles, space);
-    for (std::int64_t panel = 0; panel < v_panels_; ++panel) {
+    if (kNarrowValues && narrow_) {
       for (const Tile& tile : tiles) {
-        if (!tile.kv->non_finite) sum_values(tile, panel, space);
+        if (!tile.kv->non_finite) sum_narrow(tile, space);
+      }
+    } else {
+      for (std::int64_t panel = 0; panel < v_panels_; ++panel) {
+        for (const Tile& tile : tiles) {
+          if (!tile.kv->non_finite) sum_values(tile, panel, space);
+        }
       }
     }
     for (const Tile& tile : tiles) {
@@ -129,7 +139,7 @@ class ShortRows {
   }
 
  private:
-  static constexpr std::int64_t kStride = T::kPanel + 16;  // of scores
+  static constexpr std::int64_t kStride = T::kShortPanels * T::kPanel + 16;  // of scores
 
   // Tiles of equal height, but for one row: a low one costs as much as a higher one.
   void add_tiles(const AttentionCall& call, Tile tile, std::int64_t count, Space& space) const {
@@ -155,10 +165,21 @@ class ShortRows {
     }
   }
 
+  static constexpr int kRegisters = T::kShortPanels * T::kColumns;  // of scores of a row
+
+  // Where panels of columns are narrow, a call for each would cost more than a few keys' products.
+  static constexpr bool kNarrowValues = T::kShortPanels > 1;
+
   static std::int64_t registers(std::int64_t count) { return (count + T::kLanes - 1) / T::kLanes; }
 
-  void score(const Tile& tile, Space& space) const {
-    if (tile.keys == 0) return;
+  // Registers of a tile's keys in one panel of them.
+  static std::int64_t columns(const Tile& tile, std::int64_t panel) {
+    if constexpr (T::kShortPanels == 1) return registers(tile.keys);
+    return std::min<std::int64_t>(T::kColumns, registers(tile.keys - panel * T::kPanel));
+  }
+
+  void score(const Tile& tile, std::int64_t panel, Space& space) const {
+    if (panel == 0 ? tile.keys == 0 : tile.keys <= panel * T::kPanel) return;
     if (narrow_) {
       switch (tile.kv->k_stride) {
         case 1:
@@ -169,13 +190,14 @@ class ShortRows {
           return score_narrow<4>(tile, space);
       }
     }
-    RegisterTiles<T>::products(tile.rows, registers(tile.keys), tile.q, q_stride_, tile.kv->k,
-                               tile.kv->k_stride, steps_, space.s.data() + tile.first * kStride,
-                               kStride, nullptr);
+    RegisterTiles<T>::products(tile.rows, columns(tile, panel), tile.q, q_stride_,
+                               tile.kv->k + panel * T::kPanel * steps_, tile.kv->k_stride, steps_,
+                               space.s.data() + tile.first * kStride + panel * T::kPanel, kStride,
+                               nullptr);
   }
 
-  // Lanes hold N keys of 16 / N steps, so that q is spread over the keys and the steps are summed
-  // at the end. Lanes of other keys hold anything.
+  // Lanes hold N keys of kLanes / N steps, so that q is spread over the keys and the steps are
+  // summed at the end. Lanes of other keys hold anything.
   template <int N>
   void score_narrow(const Tile& tile, Space& space) const {
     using Reg = typename T::Reg;
@@ -201,7 +223,12 @@ class ShortRows {
 
   void weigh_tile(const AttentionCall& call, const Tile& tile, Space& space) const {
     // Whole registers of weights.
-    switch ((registers(tile.keys) + T::kPair - 1) / T::kPair) {
+    const std::int64_t words = (registers(tile.keys) + T::kPair - 1) / T::kPair;
+    if constexpr (kRegisters > 4) {
+      if (words > 6) return weigh_rows<kRegisters>(call, tile, space);
+      if (words > 4) return weigh_rows<6>(call, tile, space);
+    }
+    switch (words) {
       case 0:
         for (std::int64_t i = tile.first; i < tile.first + tile.rows; ++i) {
           space.max[i] = -std::numeric_limits<float>::infinity();
@@ -211,11 +238,11 @@ class ShortRows {
       case 1:
         return weigh_rows<T::kPair>(call, tile, space);
       case 2:
-        return weigh_rows<std::min(2 * T::kPair, T::kColumns)>(call, tile, space);
+        return weigh_rows<std::min(2 * T::kPair, kRegisters)>(call, tile, space);
       case 3:
-        return weigh_rows<std::min(3 * T::kPair, T::kColumns)>(call, tile, space);
+        return weigh_rows<std::min(3 * T::kPair, kRegisters)>(call, tile, space);
       default:
-        return weigh_rows<T::kColumns>(call, tile, space);
+        return weigh_rows<std::min(4 * T::kPair, kRegisters)>(call, tile, space);
     }
   }
 
@@ -226,42 +253,13 @@ class ShortRows {
     for (std::int64_t i = tile.first; i < tile.first + tile.rows; ++i) {
       float* s = space.s.data() + i * kStride;
       if (plain_) {
-        weigh_row<C>(space.rows[i].keys, factor, s, space.max[i], space.sum[i]);
+        weigh_few<T, C>(space.rows[i].keys, factor, s, space.max[i], space.sum[i]);
         continue;
       }
       const LogitTerms terms = terms_of(call, tile, space.rows[i]);
       apply_terms<T>(terms, nullptr, 0, s, 0, C * T::kLanes);
-      weigh_row<C>({0, C * T::kLanes}, 1, s, space.max[i], space.sum[i]);
+      weigh_few<T, C>({0, C * T::kLanes}, 1, s, space.max[i], space.sum[i]);
     }
-  }
-
-  // Weights 2^(factor · s − max) of one row in place of s, 0 outside `keys`; their sum before
-  // rounding.
-  template <int C>
-  static void weigh_row(const KeyRange& keys, float factor, float* s, float& max, float& sum) {
-    using V = typename T::V;
-    using Reg = typename T::Reg;
-    const Reg none = V::set1(-std::numeric_limits<float>::infinity());
-    Reg x[C];
-    Reg most = none;
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      x[c] = T::select(T::lanes_between(c * T::kLanes, keys.lo, keys.hi),
-                       T::load_floats(s + c * T::kLanes), none);
-      most = V::max(most, x[c]);
-    }
-    max = factor * T::reduce_max(most);
-    // Without a key, all weights shall be 2^−∞ = 0.
-    const Reg minus_shift = V::set1(-std::max(max, std::numeric_limits<float>::lowest()));
-    const Reg scale = V::set1(factor);
-    Reg total = V::set1(0.0F);
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      x[c] = exp2_vector<T::kExpDegree, V>(V::fma(x[c], scale, minus_shift));
-      total = V::add(total, x[c]);
-    }
-    T::store_weights(reinterpret_cast<std::uint32_t*>(s), x);
-    sum = T::reduce_add(total);
   }
 
   LogitTerms terms_of(const AttentionCall& call, const Tile& tile, const Row& row) const {
@@ -299,6 +297,13 @@ class ShortRows {
                                tile.kv->v + panel * tile.kv->v_panel, tile.kv->v_stride,
                                (tile.keys + T::kPair - 1) / T::kPair, tile.o + panel * T::kPanel,
                                o_stride_, space.factor.data() + tile.first);
+  }
+
+  // The same for all columns of a narrow cache. Rows without a key are stored apart.
+  void sum_narrow(const Tile& tile, Space& space) const {
+    if (tile.keys == 0) return;
+    narrow_products<T>(tile.rows, tile.keys, p_.head_dim_v, words(tile.first, space), kStride,
+                       space.factor.data() + tile.first, *tile.kv, tile.o, o_stride_);
   }
 
   // The same for rows beside a non-finite v: keys that a row does not see have weight 0, but 0·∞ is

@@ -9,7 +9,15 @@ from test_eval import evaluate, runnable
 BATCH, HEADS, KEYS, WIDTH = 12, 5, 50, 32
 
 
-@pytest.mark.parametrize(("variant", "dtype"), [("avx512_f32", "fp32"), ("avx512_bf16", "bf16")])
+@pytest.mark.parametrize(
+    ("variant", "dtype"),
+    [
+        ("avx512_f32", "fp32"),
+        ("avx512_bf16", "bf16"),
+        ("avx2_f32", "fp32"),
+        ("avx2_f32", "bf16"),
+    ],
+)
 def test_a_sequence_alone_gives_the_same_bits(tmp_path, variant, dtype):
     if variant not in runnable("attention"):
         pytest.skip(f"{variant} cannot run here")

@@ -103,8 +103,8 @@ TEST(BlockedAttentionLong, AgreesWithTheReference) {
   }
 }
 
-// All keys in one panel: caches of up to 4 keys lie differently, rows fill several tiles and rounds
-// of 48, tasks share a round. One key more is the other path.
+// All keys in one pass, of one panel or several: caches of up to 4 keys lie differently, rows fill
+// several tiles and rounds of 48, tasks share a round. One key more than 64 is the other path.
 TEST(BlockedAttentionShort, AgreesWithTheReference) {
   for (const char* variant : kVariants) {
     for (const char* settings :
@@ -116,6 +116,11 @@ TEST(BlockedAttentionShort, AgreesWithTheReference) {
           "seq_q=4 seq_kv=3 head_dim=40 layout=paged page_size=2 batch=3 alibi=given mask=causal",
           "seq_q=2 seq_kv=2 head_dim=576 head_dim_v=512 v=none heads_q=16 heads_kv=1 dtype=bf16",
           "seq_q=2 seq_kv=4 head_dim=64 heads_q=4 heads_kv=2 dtype=fp8_e4m3",
+          "seq_q=2 seq_kv=17 head_dim=64 heads_q=8 heads_kv=2 mask=causal sinks=given",
+          "seq_q=40 seq_kv=40 head_dim=128 heads_q=4 heads_kv=2 mask=causal_top_left",
+          "seq_q=60 seq_kv=60 head_dim=64 layout=paged page_size=16 batch=3 dtype=bf16",
+          "seq_q=33 seq_kv=57 head_dim=40 layout=ragged batch=4 mask=causal dtype=fp16",
+          "seq_q=20 seq_kv=25 head_dim=64 heads_q=4 dtype=fp8_e4m3 mask=causal window_left=9",
           "seq_q=16 seq_kv=5 head_dim=64 heads_q=8 heads_kv=1 mask=causal",
           "seq_q=9 seq_kv=64 head_dim=40 head_dim_v=80 heads_q=6 window_left=7 mask=causal",
           "seq_q=49 seq_kv=64 head_dim=576 head_dim_v=512 v=none heads_q=2 heads_kv=1 mask=causal",

@@ -18,8 +18,8 @@ TEST(AttentionRegisters, HotTilesDoNotSpill) {
   if (const std::string reason = spills_not_countable(); !reason.empty()) GTEST_SKIP() << reason;
   const std::map<std::string, int> spills = spills_of(kHotFunctions);
   // Every height and width, scores and values: 24 shapes of two AVX-512 kernels, 12 of AVX2; and
-  // what those two use for both on few keys.
-  EXPECT_GE(spills.size(), 2U * (2 * 24 + 12) + 2 * 24);
+  // what those three use for both on few keys.
+  EXPECT_GE(spills.size(), 3U * (2 * 24 + 12));
   for (const auto& [name, count] : spills) EXPECT_EQ(count, 0) << name;
 }
 
