@@ -3,7 +3,7 @@
 // Idea: where the layer is small and stays in cache, W in fp32 costs only memory, and every token
 // saves the decoding. The uncompressed end of the trade that avx512_dequant and avx512_codes make.
 // Bottleneck: FMA units; at M ≤ 8 reading W, 4 bytes per weight.
-// Layout: f32_gemm_avx512.h, W [panel][K][32] fp32.
+// Layout: f32_gemm.h, W [panel][K][32] fp32.
 #include "harness/variant.h"
 #include "kernels/qgemm/decoded_w.h"
 #include "kernels/qgemm/f32_gemm_avx512.h"
