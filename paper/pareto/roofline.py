@@ -8,6 +8,8 @@ from pareto.drawing import is_hollow, legend_outside, log_axis, runs_on_device, 
 # The widest unit of each kind of arithmetic, and one of those that are equally fast on a GPU;
 # further ones would crowd the figure.
 HOST_UNITS = ("fma_fp32", "dot_bf16", "vnni_int8", "amx_bf16", "amx_int8")
+# Where there is no VNNI.
+AVX2_UNITS = ("avx2_int8", "avx2_int4")
 DEVICE_UNITS = ("cuda_fma_fp32", "cuda_tensor_tf32", "cuda_tensor_bf16", "cuda_tensor_int8")
 LINE = {"color": "#505050", "zorder": 0}
 
@@ -17,7 +19,9 @@ def draw_ceilings(axes, rows):
     on_device = rows["variant"].map(runs_on_device)
     threads = int(rows["threads"].max())
     if not on_device.all():
-        draw_ceilings_of(axes, rows, HOST_UNITS, ("read_dram", "read_l2"), threads)
+        has_vnni = "vnni_int8" in (rows.attrs.get("ceilings") or {})
+        units = HOST_UNITS if has_vnni else HOST_UNITS + AVX2_UNITS
+        draw_ceilings_of(axes, rows, units, ("read_dram", "read_l2"), threads)
     if on_device.any():  # whatever starts a kernel has one thread
         draw_ceilings_of(axes, rows, DEVICE_UNITS, ("cuda_read_dram", "cuda_read_l2"), 1)
 

@@ -139,6 +139,11 @@ def test_roofline_has_the_ceilings_of_where_the_cases_ran():
     host = table(variant=["avx2_csr"], dtype=["bf16"], M=[16], threads=[1])
     host.attrs["ceilings"] = cases.attrs["ceilings"]
     assert "DRAM" in {t.get_text() for t in KINDS["roofline"](host, {}, "f").axes[0].texts}
+    without_vnni = {"fma_fp32": {1: 1e11}, "avx2_int8": {1: 2e11}}
+    for ceilings in (without_vnni, {**without_vnni, "vnni_int8": {1: 4e11}}):
+        host.attrs["ceilings"] = ceilings
+        texts = {text.get_text() for text in KINDS["roofline"](host, {}, "f").axes[0].texts}
+        assert ("avx2_int8" in texts) == ("vnni_int8" not in ceilings)
     both = pd.concat([cases, host])
     both.attrs["ceilings"] = cases.attrs["ceilings"]
     figure = KINDS["roofline"](both, {}, "f")
