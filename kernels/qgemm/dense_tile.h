@@ -2,8 +2,7 @@
 // which leaves its sums in c or, finished, in y.
 //
 // Included inside a `#pragma GCC target` region. `Dense` is one kind of panel: its vectors of
-// columns
-// (`Vector`, `Reg`), `load_w`, `broadcast`, `multiply_add`, and `Finish` for the epilogue.
+// columns (`Vector`, `Reg`), `load_w`, `broadcast`, `multiply_add`, and `Finish` for the epilogue.
 //
 // A strip holds 16 dwords of each row side by side, [⌈K/16⌉][rows][16]: rows are copied, not
 // transposed, or read where they lie. With few rows one step depends on the one before (4 to 6
@@ -20,6 +19,18 @@
 #include "kernels/qgemm/tile_gemm.h"
 
 namespace pareto {
+
+/// A `Finish` for sums that are only short of the bias.
+template <typename Columns>
+struct AddBias {
+  using Reg = typename Columns::Float;
+  AddBias(const Epilogue& e, std::int64_t column)
+      : bias(e.bias == nullptr ? Columns::zero() : Columns::load_any(e.bias + column)) {}
+  [[nodiscard]] Reg operator()(const Epilogue& /*e*/, std::int64_t /*row*/, Reg sum) const {
+    return Columns::add(sum, bias);
+  }
+  Reg bias;
+};
 
 /// The sums of one tile.
 template <typename Dense, int kRows, int kVectors>

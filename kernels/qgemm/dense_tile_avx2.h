@@ -69,14 +69,7 @@ struct Avx2Dense {
     return r;
   }
   static Reg multiply_add(Reg c, Reg w, Reg a) { return _mm256_fmadd_ps(a, w, c); }
-  struct Finish {
-    Finish(const Epilogue& e, std::int64_t column)
-        : bias(e.bias == nullptr ? Vector::zero() : Vector::load_any(e.bias + column)) {}
-    [[nodiscard]] Reg operator()(const Epilogue& /*e*/, std::int64_t /*row*/, Reg sum) const {
-      return Vector::add(sum, bias);
-    }
-    Reg bias;
-  };
+  using Finish = AddBias<Vector>;
 };
 
 /// The tile set of panels of one type. `store` finishes what the tiles do not.
@@ -91,6 +84,7 @@ TileSet dense_tile_set_avx2(StoreFunction store) {
   set.w_step_bytes = Dense::kStepBytes;
   set.strip_steps = kChunkDwords;
   set.row_step_bytes = 4;
+  // Few rows go without, as kChainsApart says.
   set.fused = {dense_tiles<Dense, 2, 0>(kRows), dense_tiles<Dense, 2, 0>(kRows),
                dense_tiles<Dense, 2, 1>(kRows)};
   set.narrow = {dense_tiles<Dense, 1, 0>(kRows), dense_tiles<Dense, 1, 0>(kRows)};

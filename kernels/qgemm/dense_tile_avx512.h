@@ -107,14 +107,7 @@ struct DenseF32 : DensePanels {
   }
   static Reg broadcast(const std::byte* a) { return broadcast_dword<Reg>(a); }
   static Reg multiply_add(Reg c, Reg w, Reg a) { return Columns::multiply_add(a, w, c); }
-  struct Finish {
-    Finish(const Epilogue& e, std::int64_t column)
-        : bias(e.bias == nullptr ? Columns::zero() : Columns::load_any(e.bias + column)) {}
-    [[nodiscard]] Reg operator()(const Epilogue& /*e*/, std::int64_t /*row*/, Reg sum) const {
-      return Columns::add(sum, bias);
-    }
-    Reg bias;
-  };
+  using Finish = AddBias<Columns>;
 };
 
 /// Panels of fp16, widened on loading.

@@ -165,15 +165,17 @@ template <DequantFormat kFormat, int kRows, int kVectors>
   }
 }
 
+/// Vectors of columns at a time: as many as leave registers for x, scales and what decoding takes.
+constexpr int coded_vectors_avx2(int rows, bool offset) {
+  if (rows > 2) return 1;
+  return (offset ? 2 : 4) / rows;
+}
+
 /// c[kRows][32] fp32 (+)= strip [steps][group][kRows] · panel over `steps` groups.
 template <DequantFormat kFormat, int kRows>
 void coded_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                      bool accumulate) {
-  // As many as leave registers for x, scales and what decoding takes.
-  constexpr int kVectors = (kRows == 1   ? 4
-                            : kRows == 2 ? 2
-                                         : 1) /
-                           (kFormat.offset && kRows < 3 ? 2 : 1);
+  constexpr int kVectors = coded_vectors_avx2(kRows, kFormat.offset);
   for (int first = 0; first < 4; first += kVectors) {
     coded_columns_avx2<kFormat, kRows, kVectors>(a, w, steps, static_cast<float*>(c), first,
                                                  accumulate);
