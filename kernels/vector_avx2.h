@@ -4,7 +4,9 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "harness/tensor.h"
 #include "reference/activation.h"
@@ -55,6 +57,14 @@ struct Avx2F32 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
   }
 };
+
+/// The 4 bytes at p, which need no alignment, in every lane. Of floats, too: vpbroadcastd is a load
+/// and no more, while vbroadcastss takes a slot of Zen 4's multipliers as well.
+inline __m256i broadcast_dword_avx2(const std::byte* p) {
+  std::int32_t bits = 0;
+  std::memcpy(&bits, p, sizeof(bits));
+  return _mm256_set1_epi32(bits);
+}
 
 /// bf16 of 8 floats, nearest even; NaN stays NaN.
 inline __m128i to_bf16_avx2(__m256 x) {

@@ -58,16 +58,7 @@ struct Avx2Dense {
   static Reg load_w(const std::byte* w, int vector) {
     return load_float_avx2(w + vector * kVectorBytes, kDType);
   }
-  /// As an integer: vpbroadcastd is a load and no more, while vbroadcastss takes a slot of Zen 4's
-  /// multipliers as well.
-  static Reg broadcast(const std::byte* a) {
-    struct [[gnu::packed]] Dword {
-      std::int32_t value;
-    };
-    Reg r;
-    asm("vpbroadcastd %1, %0" : "=x"(r) : "m"(*reinterpret_cast<const Dword*>(a)));
-    return r;
-  }
+  static Reg broadcast(const std::byte* a) { return _mm256_castsi256_ps(broadcast_dword_avx2(a)); }
   static Reg multiply_add(Reg c, Reg w, Reg a) { return _mm256_fmadd_ps(a, w, c); }
   using Finish = AddBias<Vector>;
 };

@@ -17,9 +17,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/qgemm/group_formats.h"
+#include "kernels/vector_avx2.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
@@ -45,12 +45,6 @@ struct Q4kGroupsAvx2 : Q4kGroups<4> {
   static constexpr int kRowDwords = kGroup / 4 + 2;
 };
 
-inline __m256i broadcast_dword(const std::byte* p) {
-  std::int32_t bits = 0;
-  std::memcpy(&bits, p, sizeof(bits));
-  return _mm256_set1_epi32(bits);
-}
-
 template <int kRows, int kVectors>
 struct GroupSumsAvx2 {
   __m256i of[kRows][kVectors];
@@ -66,7 +60,7 @@ template <int kRows, int kVectors>
                                                const __m256i (&w)[kVectors], const std::byte* a) {
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
-    const __m256i x = broadcast_dword(a + i * 4);
+    const __m256i x = broadcast_dword_avx2(a + i * 4);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       s.of[i][v] = _mm256_add_epi16(s.of[i][v], _mm256_maddubs_epi16(w[v], x));
@@ -84,7 +78,7 @@ template <int kRows, int kVectors>
   for (int v = 0; v < kVectors; ++v) magnitude[v] = _mm256_abs_epi8(w[v]);
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
-    const __m256i x = broadcast_dword(a + i * 4);
+    const __m256i x = broadcast_dword_avx2(a + i * 4);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const __m256i pairs = _mm256_maddubs_epi16(magnitude[v], _mm256_sign_epi8(x, w[v]));
@@ -102,7 +96,8 @@ template <typename Format, int kRows, int kVectors>
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      s.of[i][v] = Format::kRaise != 0 ? broadcast_dword(start + i * 4) : _mm256_setzero_si256();
+      s.of[i][v] =
+          Format::kRaise != 0 ? broadcast_dword_avx2(start + i * 4) : _mm256_setzero_si256();
     }
   }
   // Unrolled whole, the loop would spill.

@@ -32,7 +32,7 @@ inline __m256 load_fp16_avx2(const std::byte* p) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
 inline __m256 broadcast_float(const std::byte* p) {
-  return _mm256_castsi256_ps(broadcast_dword(p));
+  return _mm256_castsi256_ps(broadcast_dword_avx2(p));
 }
 /// sum += x · y
 inline void add_product(float* sum, __m256 x, __m256 y) {

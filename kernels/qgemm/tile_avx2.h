@@ -7,10 +7,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <utility>
 
 #include "kernels/qgemm/tile_gemm.h"
+#include "kernels/vector_avx2.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
@@ -30,13 +30,7 @@ struct Avx2StepF32 {
   static Reg load(const std::byte* c) { return _mm256_load_ps(reinterpret_cast<const float*>(c)); }
   static void store(std::byte* c, Reg r) { _mm256_store_ps(reinterpret_cast<float*>(c), r); }
   static Reg load_w(const std::byte* w, int vector) { return load(w + vector * 32); }
-  /// As an integer: vpbroadcastd is a load and no more, while vbroadcastss takes a slot of Zen 4's
-  /// multipliers as well.
-  static Reg broadcast(const std::byte* a) {
-    std::int32_t bits = 0;
-    std::memcpy(&bits, a, sizeof(bits));
-    return _mm256_castsi256_ps(_mm256_set1_epi32(bits));
-  }
+  static Reg broadcast(const std::byte* a) { return _mm256_castsi256_ps(broadcast_dword_avx2(a)); }
   static Reg multiply_add(Reg c, Reg w, Reg a) { return _mm256_fmadd_ps(a, w, c); }
 };
 
@@ -52,9 +46,7 @@ struct Avx2StepS16 {
   static Reg load_w(const std::byte* w, int vector) {
     return _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(w + vector * 16)));
   }
-  static Reg broadcast(const std::byte* a) {
-    return _mm256_set1_epi32(*reinterpret_cast<const std::int32_t*>(a));
-  }
+  static Reg broadcast(const std::byte* a) { return broadcast_dword_avx2(a); }
   static Reg multiply_add(Reg c, Reg w, Reg a) {
     return _mm256_add_epi32(c, _mm256_madd_epi16(w, a));
   }
