@@ -33,11 +33,9 @@ constexpr std::int64_t kManyRows = 48;
 void pack_pairs(const QgemmProblem& p, const std::int8_t* w, std::int64_t panel_bytes,
                 std::int8_t* panels, std::int32_t* starts, ThreadPool& pool) {
   pool.run([&](int thread, int threads) {
-    const auto [begin, end] = share_of(p.N, thread, threads, kAvx2TileColumns);
+    const auto [begin, end] = share_of(p.N, thread, threads, kPairColumns);
     for (std::int64_t n = begin; n < end; ++n) {
-      const std::int64_t column = n % kAvx2TileColumns;
-      std::int8_t* place =
-          panels + n / kAvx2TileColumns * panel_bytes + column / 16 * 64 + column % 16 * 2;
+      std::int8_t* place = panels + n / kPairColumns * panel_bytes + n % kPairColumns * 2;
       std::uint32_t products = 0;
       for (std::int64_t k = 0; k < p.K; ++k) {
         const std::int8_t code = w[n * p.K + k];
@@ -56,8 +54,8 @@ class Int8Qgemm : public Prepared {
       : p_(p),
         pairs_(p.M >= kManyRows),
         steps_(pairs_ ? (p.K + kPairStepK - 1) / kPairStepK : (p.K + 1) / 2),
-        gemm_(pairs_ ? pair_tile_set_avx2(&store_s32_avx2)
-                     : step_tile_set_avx2<Avx2StepS16>(&store_s32_avx2),
+        gemm_(pairs_ ? pair_tile_set_avx2(&store_s32_avx2<kPairColumns>)
+                     : step_tile_set_avx2<Avx2StepS16>(&store_s32_avx2<>),
               p.M, p.N, steps_, pool.size()),
         w_(gemm_.panels() * gemm_.panel_bytes()),
         w_scale_(padded_copy(in[kQgemmWScale].as<float>(), p.N, kAvx2TileColumns)),

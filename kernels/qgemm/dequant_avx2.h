@@ -107,7 +107,8 @@ class DecoderAvx2 {
 
 /// Decodes `steps` groups of one panel.
 template <DequantFormat kFormat>
-void unpack_avx2(const std::byte* packed, std::int64_t steps, std::byte* w) {
+void unpack_avx2(const std::byte* packed, std::int64_t steps, const std::byte* /*next*/,
+                 std::byte* w) {
   const DecoderAvx2<kFormat> decoder;
   for (; steps > 0; --steps, packed += kFormat.step_bytes()) {
     const std::byte* codes = packed;

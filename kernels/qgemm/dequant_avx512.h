@@ -91,7 +91,8 @@ inline __m512i interleave_bf16(const DecodedPair& pair) {
 
 /// Decodes `steps` groups of one panel.
 template <DequantFormat kFormat, bool kBf16>
-void unpack_avx512(const std::byte* packed, std::int64_t steps, std::byte* w) {
+void unpack_avx512(const std::byte* packed, std::int64_t steps, const std::byte* /*next*/,
+                   std::byte* w) {
   constexpr int kPairBytes = is_nibble(kFormat.codes) ? 32 : 64;
   for (; steps > 0; --steps, packed += kFormat.step_bytes()) {
     const ColumnAffine<kFormat> left(packed, 0);

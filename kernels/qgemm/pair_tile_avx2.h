@@ -1,17 +1,18 @@
-// Register tile of int8 products with AVX2 for many rows: up to 4 rows × 16 columns in two passes
-// over panels of 32 columns, by Winograd's inner product (IEEE Trans. Comput. C-17, 1968):
+// Register tile of int8 products with AVX2 for many rows: up to 4 rows × 16 columns, by Winograd's
+// inner product (IEEE Trans. Comput. C-17, 1968):
 //
 //   x0·w0 + x1·w1 = (x0 + w1)(x1 + w0) − x0·x1 − w0·w1
 //
 // Half the multiplications for as many additions. A vpmaddwd of the plain product comes with one
 // vpaddd that must wait for it and then often takes one of the two pipes that multiply: on Zen 4
 // that leaves 3.2 of 4 pipes busy, whatever the order of instructions (6 × 2 registers: 7.4 cycles
-// instead of 6). Here three of four instructions run on any pipe and one multiplies: 3.75. What the
+// instead of 6). Here three of four instructions run on any pipe and one multiplies: 3.75 (3.7 on
+// Zen 3, where none of 100 random orders did better). What the
 // formula takes off belongs to one row of x or one column of W and joins in the epilogue; sums of
 // int32 wrap, so that nothing is lost on the way.
 //
 // A step is 4 values of K: strip [steps][rows][(x0,x2), (x1,x3)] s16, panel
-// [steps][2 halves][(w1,w3) × 16, (w0,w2) × 16], stored in s8 and widened block by block.
+// [steps][(w1,w3) × 16, (w0,w2) × 16], stored in s8 and widened block by block.
 #pragma once
 
 #include <immintrin.h>
@@ -29,11 +30,12 @@
 namespace pareto {
 
 inline constexpr int kPairRows = 4;
+inline constexpr int kPairColumns = 16;
 inline constexpr int kPairStepK = 4;
 /// Bytes of a step: of one row, of a panel as stored and as multiplied.
 inline constexpr int kPairRowBytes = 8;
-inline constexpr int kPairStoredBytes = 128;
-inline constexpr int kPairPanelBytes = 256;
+inline constexpr int kPairStoredBytes = 64;
+inline constexpr int kPairPanelBytes = 128;
 
 /// The two dwords of one row in one step.
 struct PairDwords {
@@ -82,16 +84,17 @@ template <int kRows>
   for (int i = 0; i < kRows; ++i) pair_row(a + i * kPairRowBytes, columns, sum[i]);
 }
 
-/// 16 columns of c from `first` on.
+/// c[kRows][16] (+)= strip · panel, but for the terms of rows and columns.
 template <int kRows>
-[[gnu::always_inline]] inline void pair_columns(const std::byte* a, const std::byte* w,
-                                                std::int64_t steps, std::byte* c, bool accumulate) {
+void pair_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
+                    bool accumulate) {
+  auto* tile = static_cast<std::byte*>(c);
   __m256i sum[kRows][2];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < 2; ++v) {
-      sum[i][v] = accumulate ? Avx2StepS16::load(c + i * 128 + v * 32) : Avx2StepS16::zero();
+      sum[i][v] = accumulate ? Avx2StepS16::load(tile + i * 64 + v * 32) : Avx2StepS16::zero();
     }
   }
   for (; steps >= 2; steps -= 2) {
@@ -104,30 +107,19 @@ template <int kRows>
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) Avx2StepS16::store(c + i * 128 + v * 32, sum[i][v]);
+    for (int v = 0; v < 2; ++v) Avx2StepS16::store(tile + i * 64 + v * 32, sum[i][v]);
   }
 }
 
-/// c[kRows][32] (+)= strip · panel, but for the terms of rows and columns.
-template <int kRows>
-void pair_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
-                    bool accumulate) {
-  auto* tile = static_cast<std::byte*>(c);
-  pair_columns<kRows>(a, w, steps, tile, accumulate);
-  pair_columns<kRows>(a, w + kPairPanelBytes / 2, steps, tile + 64, accumulate);
-}
-
-/// Widens `steps` of one panel, and fetches the next as many while the tiles multiply.
-inline void widen_pairs_avx2(const std::byte* packed, std::int64_t steps, std::byte* w) {
+/// Widens `steps` of one panel, and fetches the next as many into L2 while the tiles multiply.
+inline void widen_pairs_avx2(const std::byte* packed, std::int64_t steps, const std::byte* next,
+                             std::byte* w) {
   const auto* from = reinterpret_cast<const __m128i*>(packed);
   auto* to = reinterpret_cast<__m256i*>(w);
   constexpr int kVectors = kPairStoredBytes / 16;
-  const std::int64_t ahead = steps * kPairStoredBytes;
-  for (; steps > 0; --steps, from += kVectors, to += kVectors) {
-    const char* next = reinterpret_cast<const char*>(from) + ahead;
+  for (; steps > 0; --steps, from += kVectors, to += kVectors, next += kPairStoredBytes) {
     _mm_prefetch(next, _MM_HINT_T1);
-    _mm_prefetch(next + 64, _MM_HINT_T1);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) {
       _mm256_store_si256(to + i, _mm256_cvtepi8_epi16(_mm_load_si128(from + i)));
     }
@@ -161,10 +153,9 @@ const TileFunction* pair_tiles_avx2(std::integer_sequence<int, kRowsLessOne...> 
 inline TileSet pair_tile_set_avx2(StoreFunction store) {
   TileSet set;
   set.max_rows = kPairRows;
-  set.columns = kAvx2TileColumns;
+  set.columns = kPairColumns;
   set.a_step_bytes = kPairRowBytes;
   set.w_step_bytes = kPairPanelBytes;
-  set.passes = 2;
   set.tile = pair_tiles_avx2(std::make_integer_sequence<int, kPairRows>{});
   set.streaming = set.tile;
   set.store = store;

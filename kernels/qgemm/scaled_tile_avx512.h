@@ -24,7 +24,8 @@ namespace pareto {
 
 /// Decodes `steps` groups of one panel; formats without scales have none in the block either.
 template <typename Format>
-void unpack_codes_avx512(const std::byte* packed, std::int64_t steps, std::byte* w) {
+void unpack_codes_avx512(const std::byte* packed, std::int64_t steps, const std::byte* /*next*/,
+                         std::byte* w) {
   using Codes = typename Format::Codes;
   const Codes codes;
   for (; steps > 0; --steps, packed += Format::kStepBytes) {

@@ -72,26 +72,38 @@ void TileGemm::multiply_block(const std::byte* w, const Epilogue& epilogue, Rang
   std::int64_t k = 0;
   do {
     const Range steps{k, std::min(k + block_steps_, steps_)};
-    const std::byte* block = w + panels.begin * panel_bytes() + k * set_.w_step_bytes;
-    std::int64_t stride = panel_bytes();
-    if (set_.unpack != nullptr) {
-      stride = block_steps_ * set_.w_step_bytes;
-      for (std::int64_t p = panels.begin; p < panels.end; ++p) {
-        set_.unpack(w + p * panel_bytes() + k / set_.steps_per_packed * set_.packed_step_bytes,
-                    (steps.end - k) / set_.steps_per_packed,
-                    unpacked + (p - panels.begin) * stride);
+    for (std::int64_t p = panels.begin; p < panels.end; p += panels_at_once()) {
+      const Range group{p, std::min(p + panels_at_once(), panels.end)};
+      const std::byte* block = w + p * panel_bytes() + k * set_.w_step_bytes;
+      std::int64_t stride = panel_bytes();
+      if (set_.unpack != nullptr) {
+        stride = block_steps_ * set_.w_step_bytes;
+        unpack(w, group, steps, unpacked);
+        block = unpacked;
       }
-      block = unpacked;
-    }
-    if (set_.beside != nullptr) {
-      sweep_beside(block, stride, epilogue, strips, panels, steps, scratch);
-    } else if (set_.fused[0] != nullptr) {
-      sweep_fused(block, stride, epilogue, strips, panels, steps, scratch);
-    } else {
-      sweep(block, stride, epilogue, strips, panels, steps, scratch);
+      std::byte* tiles = scratch;
+      if (block_steps_ < steps_) tiles += (p - panels.begin) * tile_bytes();
+      if (set_.beside != nullptr) {
+        sweep_beside(block, stride, epilogue, strips, group, steps, tiles);
+      } else if (set_.fused[0] != nullptr) {
+        sweep_fused(block, stride, epilogue, strips, group, steps, tiles);
+      } else {
+        sweep(block, stride, epilogue, strips, group, steps, tiles);
+      }
     }
     k += block_steps_;
   } while (k < steps_);
+}
+
+void TileGemm::unpack(const std::byte* w, Range panels, Range steps, std::byte* unpacked) const {
+  const std::byte* block = w + panels.begin * panel_bytes() +
+                           steps.begin / set_.steps_per_packed * set_.packed_step_bytes;
+  for (std::int64_t p = panels.begin; p < panels.end; ++p) {
+    const std::byte* next = block + panel_bytes();
+    set_.unpack(block, (steps.end - steps.begin) / set_.steps_per_packed, next, unpacked);
+    block = next;
+    unpacked += block_steps_ * set_.w_step_bytes;
+  }
 }
 
 const std::byte* TileGemm::strip_block(const Strip& strip, std::int64_t step) const {

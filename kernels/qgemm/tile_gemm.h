@@ -26,8 +26,10 @@ namespace pareto {
 using TileFunction = void (*)(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                               bool accumulate);
 
-/// Expands `steps` compressed steps of one panel to what the tile functions read.
-using UnpackFunction = void (*)(const std::byte* packed, std::int64_t steps, std::byte* w);
+/// Expands `steps` compressed steps of one panel to what the tile functions read. `next`: what will
+/// be expanded next, to be fetched if that helps; it may end before as many steps.
+using UnpackFunction = void (*)(const std::byte* packed, std::int64_t steps, const std::byte* next,
+                                std::byte* w);
 
 /// Where finished tiles go: y = f(scale·acc + bias), rounded to y's type. Unused pointers are null.
 struct Epilogue {
@@ -117,8 +119,8 @@ struct TileSet {
   std::int64_t row_step_bytes = 0;
   /// Bytes of one panel in one block of K at large M.
   std::int64_t panel_block_bytes = 64 << 10;
-  /// For tiles of few rows and columns, which read both operands fast: blocks of one panel, which
-  /// stay in L1, and of strips that stay in L2 for all panels.
+  /// For tiles of few rows and columns, which read both operands fast: panels are unpacked one by
+  /// one and stay in L1 for all strips of a block; these and the block's sums stay in L2.
   bool small = false;
   /// For tiles so fast that both operands count: while sums wait for the next block of K, as many
   /// panels as strips, which reads the fewest bytes from beyond L2.
@@ -178,6 +180,7 @@ class TileGemm {
   void choose_pitch();
   void multiply_block(const std::byte* w, const Epilogue& epilogue, Range strips, Range panels,
                       std::byte* scratch) const;
+  void unpack(const std::byte* w, Range panels, Range steps, std::byte* unpacked) const;
   void sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue, Range strips,
              Range panels, Range steps, std::byte* tiles) const;
   void sweep_beside(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
@@ -189,6 +192,7 @@ class TileGemm {
   [[nodiscard]] TileBlock tile_block(const Strip& strip, Range steps, const Rows& rows) const;
   [[nodiscard]] std::int64_t tile_bytes() const;
   [[nodiscard]] std::int64_t kept_tiles() const;
+  [[nodiscard]] std::int64_t panels_at_once() const;
   [[nodiscard]] std::int64_t scratch_bytes() const;
   [[nodiscard]] std::int64_t copy_row_bytes() const;
   [[nodiscard]] std::int64_t copy_bytes() const;

@@ -158,9 +158,11 @@ INSTANTIATE_TEST_SUITE_P(All, QgemmSchemes, testing::ValuesIn(scheme_names()),
                          [](const auto& name) { return name.param; });
 
 TEST(QgemmVariants, MultiplyIntegersBitForBit) {
-  // Many rows, which avx2_int8 multiplies in another way, with every rest of K over its steps of 4.
+  // Many rows, which avx2_int8 multiplies in another way, with every rest of K over its steps of 4,
+  // and at last several blocks along each side.
   std::vector<Sizes> all = kSizes;
-  all.insert(all.end(), {{48, 33, 1029}, {49, 16, 514}, {50, 1, 3}, {600, 40, 260}});
+  all.insert(all.end(),
+             {{48, 33, 1029}, {49, 16, 514}, {50, 1, 3}, {600, 40, 260}, {600, 450, 514}});
   for (const char* operands : {"s8", "u8"}) {
     for (const char* zero : {"none", "present"}) {
       int turn = 0;
