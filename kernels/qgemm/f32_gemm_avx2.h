@@ -1,13 +1,18 @@
 // f32_gemm.h with AVX2: panels of 16 columns.
 #pragma once
 
-#include <algorithm>
+#include <immintrin.h>
+
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/qgemm/dense_tile_avx2.h"
 #include "kernels/qgemm/f32_gemm.h"
 #include "kernels/qgemm/rows_avx2.h"
 #include "kernels/qgemm/store_avx2.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi2")
 
 namespace pareto {
 
@@ -21,12 +26,33 @@ struct F32Avx2 {
   }
   static void widen_row(const Tensor& x, std::int64_t row, std::int64_t K, int rows,
                         std::byte* out) {
-    const auto bytes = static_cast<std::int64_t>(size_of(x.dtype));
+    if (x.dtype == DType::kBf16) return widen_row_of<DType::kBf16>(x, row, K, rows, out);
+    if (x.dtype == DType::kF16) return widen_row_of<DType::kF16>(x, row, K, rows, out);
+    return widen_row_of<DType::kF32>(x, row, K, rows, out);
+  }
+
+ private:
+  // Whole vectors as long as x lasts: the tiles do not read what a chunk holds beyond K.
+  template <DType kDType>
+  static void widen_row_of(const Tensor& x, std::int64_t row, std::int64_t K, int rows,
+                           std::byte* out) {
+    const auto bytes = static_cast<std::int64_t>(size_of(kDType));
+    const std::byte* from = x.data + row * K * bytes;
+    std::int64_t left = (x.shape[0] - row) * K;
     for (std::int64_t k = 0; k < K; k += kChunkDwords, out += rows * kChunkStride) {
-      widen_avx2(x.data + (row * K + k) * bytes, x.dtype,
-                 std::min<std::int64_t>(kChunkDwords, K - k), reinterpret_cast<float*>(out));
+      auto* chunk = reinterpret_cast<float*>(out);
+      if (left >= kChunkDwords) {
+        _mm256_storeu_ps(chunk, load_float_avx2(from, kDType));
+        _mm256_storeu_ps(chunk + 8, load_float_avx2(from + 8 * bytes, kDType));
+      } else {
+        widen_avx2(from, kDType, K - k, chunk);
+      }
+      from += kChunkDwords * bytes;
+      left -= kChunkDwords;
     }
   }
 };
 
 }  // namespace pareto
+
+#pragma GCC pop_options

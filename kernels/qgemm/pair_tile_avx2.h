@@ -7,9 +7,9 @@
 // vpaddd that must wait for it and then often takes one of the two pipes that multiply: on Zen 4
 // that leaves 3.2 of 4 pipes busy, whatever the order of instructions (6 × 2 registers: 7.4 cycles
 // instead of 6). Here three of four instructions run on any pipe and one multiplies: 3.75 (3.7 on
-// Zen 3, where none of 100 random orders did better). What the
-// formula takes off belongs to one row of x or one column of W and joins in the epilogue; sums of
-// int32 wrap, so that nothing is lost on the way.
+// Zen 3, where none of 100 random orders did better). What the formula takes off belongs to one row
+// of x or one column of W and joins in the epilogue; sums of int32 wrap, so that nothing is lost on
+// the way.
 //
 // A step is 4 values of K: strip [steps][rows][(x0,x2), (x1,x3)] s16, panel
 // [steps][(w1,w3) × 16, (w0,w2) × 16], stored in s8 and widened block by block.
