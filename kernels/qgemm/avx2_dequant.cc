@@ -1,7 +1,7 @@
 // Every scheme with float products, in fp32 FMA with AVX2: W is decoded block by block just ahead
 // of the dense tile, up to 4 rows in the tile.
 //
-// Idea: as avx512_dequant, in 8 lanes; fp8 codes of x by the portable functions.
+// Idea: as avx512_dequant, in 8 lanes.
 // Bottleneck: FMA units at large M; decoding at M ≤ 4.
 // Layout: dequant_panels.h; x strips [K][≤ 6] fp32.
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include "kernels/qgemm/dequant_avx2.h"
 #include "kernels/qgemm/pack_panels.h"
 #include "kernels/qgemm/pack_strip.h"
+#include "kernels/qgemm/quantize_avx2.h"
 #include "kernels/qgemm/rows_avx2.h"
 #include "reference/number_formats.h"
 #include "reference/qgemm.h"
@@ -18,16 +19,6 @@
 
 namespace pareto {
 namespace {
-
-// All 256 values of E4M3 or E5M2.
-AlignedBuffer<float> values_of(DType fp8) {
-  AlignedBuffer<float> values(256);
-  for (int code = 0; code < 256; ++code) {
-    const auto byte = static_cast<std::uint8_t>(code);
-    values[code] = static_cast<float>(fp8 == DType::kE5m2 ? from_e5m2(byte) : from_e4m3(byte));
-  }
-  return values;
-}
 
 class DequantQgemm : public Prepared {
  public:
@@ -49,12 +40,6 @@ class DequantQgemm : public Prepared {
       std::fill_n(w_scale_.data(), w_scale_.size(), in[kQgemmWTensorScale].as<float>()[0]);
     }
     std::fill_n(x_scale_.data(), p.M, 1.0F);
-    if (p.x_kind != XKind::kFloat) {
-      value_of_ = values_of(p.fp8_dtype);
-      codes_ = AlignedBuffer<std::uint8_t>(pool.size() * p.K);
-      group_scales_ = AlignedBuffer<float>(pool.size() * p.x_groups());
-      group_exponents_ = AlignedBuffer<std::uint8_t>(pool.size() * p.x_groups());
-    }
   }
 
   void run(const Call& call) override {
@@ -86,33 +71,27 @@ class DequantQgemm : public Prepared {
                  strip.rows * p_.K, rows);
     } else {
       for (int i = 0; i < strip.rows; ++i) {
-        fp8_row(x.as<float>() + (strip.row + i) * p_.K, strip.row + i, thread, rows + i * p_.K);
+        fp8_row(x.as<float>() + (strip.row + i) * p_.K, strip.row + i, rows + i * p_.K);
       }
     }
     pack_strip(rows, p_.K, strip.rows, p_.K, steps_, reinterpret_cast<float*>(gemm_.strip_data(s)));
   }
 
   // Bare values of the codes with a scale per row (kept for the epilogue), scaled ones with groups.
-  void fp8_row(const float* x, std::int64_t row, int thread, float* values) {
-    const std::span<const float> source(x, static_cast<std::size_t>(p_.K));
-    std::uint8_t* codes = codes_.data() + thread * p_.K;
-    float* scales = group_scales_.data() + thread * p_.x_groups();
-    std::uint8_t* exponents = group_exponents_.data() + thread * p_.x_groups();
+  void fp8_row(const float* x, std::int64_t row, float* values) {
     if (p_.x_kind == XKind::kFp8Row) {
-      x_scale_[row] = quantize_row_fp8(source, p_.fp8_dtype, codes);
-      for (std::int64_t k = 0; k < p_.K; ++k) values[k] = value_of_[codes[k]];
+      const float scale = scale_of(amax_avx2(x, p_.K), p_.fp8_dtype == DType::kE5m2 ? 57344 : 448);
+      fp8_values_avx2(x, p_.K, scale, p_.fp8_dtype, 1, values);
+      x_scale_[row] = scale;
       return;
     }
-    if (p_.x_kind == XKind::kMxfp8) {
-      quantize_row_mxfp8(source, p_.x_group, codes, exponents);
-      for (std::int64_t g = 0; g < p_.x_groups(); ++g) {
-        scales[g] = static_cast<float>(from_e8m0(exponents[g]));
-      }
-    } else {
-      quantize_row_fp8_groups(source, p_.x_group, codes, scales);
-    }
-    for (std::int64_t k = 0; k < p_.K; ++k) {
-      values[k] = value_of_[codes[k]] * scales[k / p_.x_group];
+    for (std::int64_t k = 0; k < p_.K; k += p_.x_group) {
+      const std::int64_t count = std::min(p_.x_group, p_.K - k);
+      const float amax = amax_avx2(x + k, count);
+      const float scale = p_.x_kind == XKind::kMxfp8
+                              ? static_cast<float>(from_e8m0(mx_scale_of(amax, 8)))
+                              : scale_of(amax, 448);
+      fp8_values_avx2(x + k, count, scale, DType::kE4m3, scale, values + k);
     }
   }
 
@@ -125,10 +104,6 @@ class DequantQgemm : public Prepared {
   AlignedBuffer<float> bias_;
   AlignedBuffer<float> x_scale_;
   AlignedBuffer<float> rows_;  // of one strip per thread, row-major
-  AlignedBuffer<float> value_of_;
-  AlignedBuffer<std::uint8_t> codes_;  // of one row per thread
-  AlignedBuffer<float> group_scales_;
-  AlignedBuffer<std::uint8_t> group_exponents_;
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -1,5 +1,5 @@
 // Dynamic quantization of rows of x with AVX2, to the codes of reference/quantize.h exactly: as
-// quantize_avx512.h, but that doubtful groups are divided one value at a time.
+// quantize_avx512.h, but that doubtful groups of integers are divided one value at a time.
 #pragma once
 
 #include <immintrin.h>
@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
+#include "harness/tensor.h"
 #include "reference/quantize.h"
 
 #pragma GCC push_options
@@ -131,6 +133,47 @@ inline void quantize_row_avx2(const float* x, std::int64_t count, const CodeRang
   std::memcpy(edge, x + k, left * sizeof(float));
   const __m256i words = quantize_unit_avx2(edge, range);
   std::memcpy(codes + k, &words, left * sizeof(std::int16_t));
+}
+
+/// |v| rounded to the nearest of a format whose smallest normal is `least_normal`, saturating. The
+/// sum with 2^(52 − mantissa bits) times the power of two below |v| leaves that many bits.
+inline __m256d round_to_format_avx2(__m256d magnitude, int mantissa_bits, double least_normal,
+                                    double max_finite) {
+  const __m256d power = _mm256_max_pd(
+      _mm256_and_pd(magnitude, _mm256_set1_pd(std::numeric_limits<double>::infinity())),
+      _mm256_set1_pd(least_normal));
+  const __m256i shift = _mm256_set1_epi64x(std::int64_t{52 - mantissa_bits} << 52);
+  const __m256d ruler = _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(power), shift));
+  const __m256d rounded = _mm256_sub_pd(_mm256_add_pd(magnitude, ruler), ruler);
+  return _mm256_min_pd(rounded, _mm256_set1_pd(max_finite));
+}
+
+/// (E4M3 or E5M2 nearest to x/scale) · factor of 4 values; quotients in fp64, the product in fp32.
+inline __m128 fp8_quarter_avx2(__m128 x, double scale, DType fp8, float factor) {
+  const bool e5m2 = fp8 == DType::kE5m2;
+  const __m256d sign = _mm256_set1_pd(-0.0);
+  const __m256d quotient = _mm256_div_pd(_mm256_cvtps_pd(x), _mm256_set1_pd(scale));
+  const __m256d rounded = round_to_format_avx2(_mm256_andnot_pd(sign, quotient), e5m2 ? 2 : 3,
+                                               e5m2 ? 0x1p-14 : 0x1p-6, e5m2 ? 57344 : 448);
+  const __m128 value = _mm256_cvtpd_ps(_mm256_or_pd(rounded, _mm256_and_pd(sign, quotient)));
+  return _mm_mul_ps(value, _mm_set1_ps(factor));
+}
+
+/// The same of a row. 0 where scale is 0.
+inline void fp8_values_avx2(const float* x, std::int64_t count, float scale, DType fp8,
+                            float factor, float* values) {
+  if (scale == 0) {
+    std::fill_n(values, count, 0.0F);
+    return;
+  }
+  std::int64_t k = 0;
+  for (; k + 4 <= count; k += 4) {
+    _mm_storeu_ps(values + k, fp8_quarter_avx2(_mm_loadu_ps(x + k), scale, fp8, factor));
+  }
+  float edge[4] = {};
+  std::copy(x + k, x + count, edge);
+  _mm_storeu_ps(edge, fp8_quarter_avx2(_mm_loadu_ps(edge), scale, fp8, factor));
+  std::copy(edge, edge + (count - k), values + k);
 }
 
 }  // namespace pareto
