@@ -139,6 +139,10 @@ struct QgemmProblem {
   [[nodiscard]] bool integer_operands() const { return x_kind == XKind::kInteger; }
   /// Some schemes multiply int8 by int4 or int8: their group sums are exact in int32.
   [[nodiscard]] bool integer_products() const;
+  /// x is quantized to fp8 by each call.
+  [[nodiscard]] bool has_fp8_x() const {
+    return x_kind == XKind::kFp8Row || x_kind == XKind::kFp8Group || x_kind == XKind::kMxfp8;
+  }
   /// ⌈K / group⌉
   [[nodiscard]] std::int64_t x_groups() const { return groups(x_group); }
   [[nodiscard]] std::int64_t w_groups() const { return groups(w_group); }

@@ -11,11 +11,8 @@
 #include "kernels/qgemm/dequant_avx2.h"
 #include "kernels/qgemm/pack_panels.h"
 #include "kernels/qgemm/pack_strip.h"
-#include "kernels/qgemm/quantize_avx2.h"
 #include "kernels/qgemm/rows_avx2.h"
-#include "reference/number_formats.h"
 #include "reference/qgemm.h"
-#include "reference/quantize.h"
 
 namespace pareto {
 namespace {
@@ -71,28 +68,11 @@ class DequantQgemm : public Prepared {
                  strip.rows * p_.K, rows);
     } else {
       for (int i = 0; i < strip.rows; ++i) {
-        fp8_row(x.as<float>() + (strip.row + i) * p_.K, strip.row + i, rows + i * p_.K);
+        const std::int64_t row = strip.row + i;
+        x_scale_[row] = fp8_row_avx2(p_, x.as<float>() + row * p_.K, rows + i * p_.K);
       }
     }
     pack_strip(rows, p_.K, strip.rows, p_.K, steps_, reinterpret_cast<float*>(gemm_.strip_data(s)));
-  }
-
-  // Bare values of the codes with a scale per row (kept for the epilogue), scaled ones with groups.
-  void fp8_row(const float* x, std::int64_t row, float* values) {
-    if (p_.x_kind == XKind::kFp8Row) {
-      const float scale = scale_of(amax_avx2(x, p_.K), p_.fp8_dtype == DType::kE5m2 ? 57344 : 448);
-      fp8_values_avx2(x, p_.K, scale, p_.fp8_dtype, 1, values);
-      x_scale_[row] = scale;
-      return;
-    }
-    for (std::int64_t k = 0; k < p_.K; k += p_.x_group) {
-      const std::int64_t count = std::min(p_.x_group, p_.K - k);
-      const float amax = amax_avx2(x + k, count);
-      const float scale = p_.x_kind == XKind::kMxfp8
-                              ? static_cast<float>(from_e8m0(mx_scale_of(amax, 8)))
-                              : scale_of(amax, 448);
-      fp8_values_avx2(x + k, count, scale, DType::kE4m3, scale, values + k);
-    }
   }
 
   QgemmProblem p_;

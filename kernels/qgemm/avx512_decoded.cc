@@ -16,7 +16,7 @@ const Registration registration{{
     .name = "avx512_decoded",
     .summary = "weight-only schemes, W decoded to fp32 ahead of time, then 12x32 FMA tiles",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
-    .limits = {decoded_schemes()},
+    .limits = {decoded_schemes<F32Avx512>()},
     .arithmetic = decoded_arithmetic,
     .prepare = prepare_decoded<F32Avx512>,
     .unit = "fma_fp32",

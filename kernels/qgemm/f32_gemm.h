@@ -1,8 +1,8 @@
-// fp32 FMA products for x in fp32, bf16 or fp16 and W in fp32 or x's type: the part that kernels
-// share which differ in the instruction set or in where W comes from.
+// fp32 FMA products for x in fp32, bf16, fp16 or quantized to fp8 and W in fp32 or x's type: the
+// part that kernels share which differ in the instruction set or in where W comes from.
 //
-// 16-bit x is widened while it is packed, fp32 x read where it lies. W lies in panels,
-// [panel][K][columns] of its type.
+// 16-bit x is widened while it is packed, fp8 x quantized, fp32 x read where it lies. W lies in
+// panels, [panel][K][columns] of its type.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 namespace pareto {
 
 /// `Simd`: its tile sets by type of W (`tiles`), their `kColumns`, and `widen_row`, which writes
-/// one row of x [K] into a strip of `rows` rows.
+/// one row of x [K] into a strip of `rows` rows; with `kFp8` also `fp8_row`, which quantizes one.
 template <typename Simd>
 class F32Qgemm : public Prepared {
  public:
@@ -25,7 +25,8 @@ class F32Qgemm : public Prepared {
   F32Qgemm(const QgemmProblem& p, const Tensor& w, const Tensor& bias, ThreadPool& pool)
       : p_(p),
         gemm_(Simd::tiles(w.dtype), p.M, p.N, p.K, pool.size(),
-              p.x_dtype == DType::kF32 ? p.K * 4 : 0) {
+              p.x_dtype == DType::kF32 && !p.has_fp8_x() ? p.K * 4 : 0),
+        row_(p.has_fp8_x() ? pool.size() * p.K : 0) {
     w_ = AlignedBuffer<std::byte>(gemm_.panels() * gemm_.panel_bytes());
     const auto same = [](auto value) { return value; };
     if (w.dtype == DType::kF32) {
@@ -58,6 +59,15 @@ class F32Qgemm : public Prepared {
         const TileGemm::Strip strip = gemm_.strip(s);
         std::byte* out = gemm_.strip_data(s);
         for (int i = 0; i < strip.rows; ++i, out += kChunkStride) {
+          if constexpr (Simd::kFp8) {
+            if (p_.has_fp8_x()) {
+              float* row = row_.data() + thread * p_.K;
+              Simd::fp8_row(p_, x.as<float>() + (strip.row + i) * p_.K, row);
+              const Tensor view{DType::kF32, Shape{1, p_.K}, reinterpret_cast<std::byte*>(row)};
+              Simd::widen_row(view, 0, p_.K, strip.rows, out);
+              continue;
+            }
+          }
           Simd::widen_row(x, strip.row + i, p_.K, strip.rows, out);
         }
       }
@@ -66,6 +76,7 @@ class F32Qgemm : public Prepared {
 
   QgemmProblem p_;
   TileGemm gemm_;
+  AlignedBuffer<float> row_;  // of fp8 values, one per thread
   AlignedBuffer<std::byte> w_;
   AlignedBuffer<float> bias_;
 };

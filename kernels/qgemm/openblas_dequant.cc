@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "harness/isa.h"
 #include "kernels/openblas_library.h"
 #include "kernels/plain_epilogue.h"
 #include "kernels/qgemm/decoded_w.h"
+#include "kernels/qgemm/rows_avx2.h"
 #include "reference/qgemm_operands.h"
 
 namespace pareto {
@@ -20,6 +22,7 @@ class OpenBlasDequant : public Prepared {
       : p_(QgemmProblem::from(problem)),
         blas_(OpenBlas::get()),
         as_given_(p_.x_kind == XKind::kFloat && p_.x_dtype == DType::kF32),
+        fp8_in_vectors_(p_.has_fp8_x() && (isa_here() & static_cast<IsaSet>(Isa::kAvx2Fma)) != 0),
         x_(as_given_ ? 0 : p_.M * p_.K),
         w_(decoded_w(p_, in, pool)),
         bias_(p_.has_bias ? p_.N : 0),
@@ -51,6 +54,7 @@ class OpenBlasDequant : public Prepared {
       });
       return;
     }
+    if (fp8_in_vectors_) return decode_fp8_rows(call);
     const float tensor_scale =
         p_.x_kind == XKind::kS8Static ? x_scale_ : x_tensor_scale(p_, call.in);
     call.pool.run([&](int thread, int threads) {
@@ -63,9 +67,21 @@ class OpenBlasDequant : public Prepared {
     });
   }
 
+  // As our own kernels do, so that a comparison is about the product.
+  void decode_fp8_rows(const Call& call) {
+    call.pool.run([&](int thread, int threads) {
+      const auto [begin, end] = share_of(p_.M, thread, threads);
+      for (std::int64_t m = begin; m < end; ++m) {
+        scaled_fp8_row_avx2(p_, call.in[kQgemmX].as<const float>() + m * p_.K,
+                            x_.data() + m * p_.K);
+      }
+    });
+  }
+
   QgemmProblem p_;
   const OpenBlas& blas_;
   bool as_given_;  // x is multiplied where it lies
+  bool fp8_in_vectors_;
   AlignedBuffer<float> x_;
   AlignedBuffer<float> w_;
   AlignedBuffer<float> bias_;

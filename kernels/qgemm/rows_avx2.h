@@ -3,10 +3,15 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/qgemm/quantize_avx2.h"
 #include "kernels/vector_avx2.h"
+#include "reference/number_formats.h"
+#include "reference/qgemm.h"
+#include "reference/quantize.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
@@ -26,6 +31,31 @@ inline void widen_avx2(const std::byte* source, DType dtype, std::int64_t count,
   float last[8];
   _mm256_storeu_ps(last, load_float_avx2(edge, dtype));
   std::memcpy(values + k, last, static_cast<std::size_t>(count - k) * sizeof(float));
+}
+
+/// One row of x of a scheme with fp8 activations, as the fp32 values of its codes. With a scale per
+/// row these are bare, and the scale is returned; with groups they are scaled, and 1 is returned.
+inline float fp8_row_avx2(const QgemmProblem& p, const float* x, float* values) {
+  if (p.x_kind == XKind::kFp8Row) {
+    const float scale = scale_of(amax_avx2(x, p.K), p.fp8_dtype == DType::kE5m2 ? 57344 : 448);
+    fp8_values_avx2(x, p.K, scale, p.fp8_dtype, 1, values);
+    return scale;
+  }
+  for (std::int64_t k = 0; k < p.K; k += p.x_group) {
+    const std::int64_t count = std::min(p.x_group, p.K - k);
+    const float amax = amax_avx2(x + k, count);
+    const float scale = p.x_kind == XKind::kMxfp8
+                            ? static_cast<float>(from_e8m0(mx_scale_of(amax, 8)))
+                            : scale_of(amax, 448);
+    fp8_values_avx2(x + k, count, scale, DType::kE4m3, scale, values + k);
+  }
+  return 1;
+}
+
+/// The same, scaled in any case.
+inline void scaled_fp8_row_avx2(const QgemmProblem& p, const float* x, float* values) {
+  const float scale = fp8_row_avx2(p, x, values);
+  for (std::int64_t k = 0; k < p.K; ++k) values[k] *= scale;
 }
 
 }  // namespace pareto
