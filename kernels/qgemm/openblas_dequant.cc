@@ -22,7 +22,6 @@ class OpenBlasDequant : public Prepared {
       : p_(QgemmProblem::from(problem)),
         blas_(OpenBlas::get()),
         as_given_(p_.x_kind == XKind::kFloat && p_.x_dtype == DType::kF32),
-        fp8_in_vectors_(p_.has_fp8_x() && (isa_here() & static_cast<IsaSet>(Isa::kAvx2Fma)) != 0),
         x_(as_given_ ? 0 : p_.M * p_.K),
         w_(decoded_w(p_, in, pool)),
         bias_(p_.has_bias ? p_.N : 0),
@@ -54,7 +53,7 @@ class OpenBlasDequant : public Prepared {
       });
       return;
     }
-    if (fp8_in_vectors_) return decode_fp8_rows(call);
+    if ((isa_here() & static_cast<IsaSet>(Isa::kAvx2Fma)) != 0) return decode_in_vectors(call);
     const float tensor_scale =
         p_.x_kind == XKind::kS8Static ? x_scale_ : x_tensor_scale(p_, call.in);
     call.pool.run([&](int thread, int threads) {
@@ -68,12 +67,21 @@ class OpenBlasDequant : public Prepared {
   }
 
   // As our own kernels do, so that a comparison is about the product.
-  void decode_fp8_rows(const Call& call) {
+  void decode_in_vectors(const Call& call) {
+    const float* x = call.in[kQgemmX].as<const float>();
+    float scale = x_scale_;
+    if (p_.x_kind == XKind::kS8Tensor) scale = scale_of(amax_avx2(x, p_.M * p_.K), 127);
     call.pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(p_.M, thread, threads);
       for (std::int64_t m = begin; m < end; ++m) {
-        scaled_fp8_row_avx2(p_, call.in[kQgemmX].as<const float>() + m * p_.K,
-                            x_.data() + m * p_.K);
+        float* values = x_.data() + m * p_.K;
+        if (p_.has_fp8_x()) {
+          scaled_fp8_row_avx2(p_, x + m * p_.K, values);
+        } else {
+          // The row's place for fp64 values is free.
+          auto* codes = reinterpret_cast<std::int16_t*>(rows_[thread].data());
+          scaled_int8_row_avx2(p_, x + m * p_.K, scale, codes, values);
+        }
       }
     });
   }
@@ -81,7 +89,6 @@ class OpenBlasDequant : public Prepared {
   QgemmProblem p_;
   const OpenBlas& blas_;
   bool as_given_;  // x is multiplied where it lies
-  bool fp8_in_vectors_;
   AlignedBuffer<float> x_;
   AlignedBuffer<float> w_;
   AlignedBuffer<float> bias_;

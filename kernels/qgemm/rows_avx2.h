@@ -58,6 +58,26 @@ inline void scaled_fp8_row_avx2(const QgemmProblem& p, const float* x, float* va
   for (std::int64_t k = 0; k < p.K; ++k) values[k] *= scale;
 }
 
+/// One row of x of a scheme with int8 activations as the fp32 values of its codes. `scale` is that
+/// of schemes with one for all of x; `codes` has room for a row.
+inline void scaled_int8_row_avx2(const QgemmProblem& p, const float* x, float scale,
+                                 std::int16_t* codes, float* values) {
+  for (std::int64_t k = 0; k < p.K; k += p.x_group) {
+    const std::int64_t count = std::min(p.x_group, p.K - k);
+    CodeRange range{.scale = scale};
+    if (p.x_kind == XKind::kU8Row) {
+      const AffineScale affine = affine_scale_avx2(x + k, count);
+      range = {affine.scale, affine.zero, 0, 255};
+    } else if (p.x_kind == XKind::kS8Row || p.x_kind == XKind::kS8Group) {
+      range.scale = scale_of(amax_avx2(x + k, count), 127);
+    }
+    quantize_row_avx2(x + k, count, range, codes);
+    for (std::int64_t i = 0; i < count; ++i) {
+      values[k + i] = static_cast<float>(codes[i] - range.zero) * range.scale;
+    }
+  }
+}
+
 }  // namespace pareto
 
 #pragma GCC pop_options
