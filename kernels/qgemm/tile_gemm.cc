@@ -26,7 +26,8 @@ std::byte* TileGemm::strip_data(std::int64_t s) {
 
 std::int64_t TileGemm::panel_bytes() const {
   return set_.unpack == nullptr ? panel_steps_ * set_.w_step_bytes
-                                : steps_ / set_.steps_per_packed * set_.packed_step_bytes;
+                                : (steps_ + set_.steps_per_packed - 1) / set_.steps_per_packed *
+                                      set_.packed_step_bytes;
 }
 
 std::int64_t TileGemm::tile_bytes() const {
@@ -100,7 +101,9 @@ void TileGemm::unpack(const std::byte* w, Range panels, Range steps, std::byte* 
                            steps.begin / set_.steps_per_packed * set_.packed_step_bytes;
   for (std::int64_t p = panels.begin; p < panels.end; ++p) {
     const std::byte* next = block + panel_bytes();
-    set_.unpack(block, (steps.end - steps.begin) / set_.steps_per_packed, next, unpacked);
+    set_.unpack(block,
+                (steps.end - steps.begin + set_.steps_per_packed - 1) / set_.steps_per_packed, next,
+                unpacked);
     block = next;
     unpacked += block_steps_ * set_.w_step_bytes;
   }

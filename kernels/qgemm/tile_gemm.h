@@ -141,8 +141,9 @@ class TileGemm {
     std::int64_t bytes = 0;
   };
 
-  /// `steps` of K (a multiple of set.steps_per_packed). Allocates the workspace. `x_row_bytes`:
-  /// from row to row of an x whose rows hold all their steps as a strip would; 0: there is none.
+  /// `steps` of K; of what the last compressed step expands to, no more is multiplied. Allocates
+  /// the workspace. `x_row_bytes`: from row to row of an x whose rows hold all their steps as a
+  /// strip would; 0: there is none.
   TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int64_t steps, int threads,
            std::int64_t x_row_bytes = 0);
 

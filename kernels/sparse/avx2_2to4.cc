@@ -1,14 +1,17 @@
-// 2:4 W with AVX2: half the products of a dense tile, lanes over rows of W.
+// 2:4 W with AVX2: half the products of a dense tile for few tokens, dense tiles for many; lanes
+// over rows of W.
 //
 // Idea: each row's two values of a group meet the x that vpermilps picks by their indices
-// (two_to_four_panels.h).
-// Bottleneck: one permutation per FMA; reading W when there are few tokens. Fillings are
-// multiplied.
+// (two_to_four_panels.h). That is one permutation per product: with more tokens than a tile has,
+// written out ahead of the dense product (tiled_layer_avx2.h) they take less time.
+// Bottleneck: FMA units; reading W when there are few tokens. Fillings are multiplied, and with
+// many tokens all that is pruned.
 #include <cstdint>
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx2.h"
 #include "kernels/sparse/panels.h"
+#include "kernels/sparse/tiled_layer_avx2.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
@@ -18,12 +21,15 @@
 namespace pareto {
 namespace {
 
+constexpr std::int64_t kFewTokens = 6;  ///< one strip
+
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
+  using Panels = TwoToFourPanels<SparseAvx2, kT>;
+  if (p.M > kFewTokens) return expanded_layer<Panels>(p, in, pool);
   return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx2>(),
-                                       std::make_unique<TwoToFourPanels<SparseAvx2, kT>>(p, in),
-                                       pool.size());
+                                       std::make_unique<Panels>(p, in), pool.size());
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
@@ -49,7 +55,7 @@ Arithmetic arithmetic(const Problem& problem) {
 const Registration registration{{
     .op = "sparse",
     .name = "avx2_2to4",
-    .summary = "two products per group of four: x picked by in-register permutation",
+    .summary = "two products per group of four, x picked in registers; many tokens: dense tiles",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
     .limits = {{.key = "format", .values = {"2to4"}}},
     .arithmetic = arithmetic,

@@ -1,12 +1,15 @@
 // Bitmap W with AVX2: nonzeros expanded into lanes over rows of W, then dense tiles.
 //
-// Idea: W is read packed, one bit per place and the nonzeros (bitmap_panels.h).
+// Idea: W is read packed, one bit per place and the nonzeros: in registers (bitmap_panels.h), for
+// many tokens ahead of the dense product (tiled_layer_avx2.h). 8 values of 16 bits meet a shuffle
+// that their mask looks up, which puts each into its lane and widens bf16 as well.
 // Bottleneck: expansion and FMA; reading W when there are few tokens. Zeros are multiplied.
 #include <cstdint>
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx2.h"
 #include "kernels/sparse/panels.h"
+#include "kernels/sparse/tiled_layer_avx2.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
@@ -16,12 +19,15 @@
 namespace pareto {
 namespace {
 
+constexpr std::int64_t kFewTokens = 6;  ///< one strip
+
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
+  using Panels = BitmapPanels<SparseAvx2, kT, 2>;
+  if (p.M > kFewTokens) return expanded_layer<Panels>(p, in, pool);
   return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx2>(),
-                                       std::make_unique<BitmapPanels<SparseAvx2, kT, 2>>(p, in),
-                                       pool.size());
+                                       std::make_unique<Panels>(p, in), pool.size());
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

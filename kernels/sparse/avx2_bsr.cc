@@ -1,8 +1,9 @@
 // Block-sparse W with AVX2: each stored block is a dense tile, lanes over rows of W.
 //
 // Idea: the sums of a strip of tokens and a panel of rows stay in registers from block to block; x
-// is broadcast (bsr_panels.h). Bottleneck: FMA units; reading W when there are few tokens. Zeros
-// inside blocks are multiplied.
+// is broadcast. With many tokens a group of panels meets all strips by chunks of columns
+// (bsr_panels.h). Bottleneck: FMA units; reading W when there are few tokens. Zeros inside blocks
+// are multiplied.
 #include <cstdint>
 
 #include "harness/variant.h"

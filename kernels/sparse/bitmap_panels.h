@@ -2,15 +2,17 @@
 // packed one after the other. Included inside V's target region after panel_tiles.h.
 //
 // Few tokens: vectors are expanded in registers as the tile runs, so that W is read once, packed.
-// More tokens than one strip: a chunk of columns is expanded into a buffer that stays in L2 and
-// meets all strips.
+// More tokens than two strips: a chunk of columns is expanded into a buffer that stays in L2 and
+// meets all strips. Or chunks are expanded by whoever multiplies them (tiled_layer_avx2.h).
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/sparse/panel_tiles.h"
@@ -25,7 +27,8 @@ inline constexpr std::int64_t kExpandAheadBytes = 2 * kAheadBytes;
 /// Vectors of one column after the other, expanded from masks and packed values.
 template <typename V, DType kT, int kVectors>
 struct BitmapSource {
-  const std::uint16_t* mask;
+  using Mask = std::conditional_t<V::kLanes == 8, std::uint8_t, std::uint16_t>;
+  const Mask* mask;
   const std::byte* p;
   template <int kRows>
   void next(typename V::Reg* w) {
@@ -34,7 +37,7 @@ struct BitmapSource {
     for (int v = 0; v < kVectors; ++v) {
       // Two vectors are about a cache line of nonzeros.
       if (v % 2 == 0) __builtin_prefetch(p + kExpandAheadBytes);
-      const std::uint32_t bits = mask[v];
+      const Mask bits = mask[v];
       w[v] = V::template expand<kT>(p, bits);
       p += static_cast<unsigned>(std::popcount(bits)) * kSize;
     }
@@ -57,13 +60,30 @@ Source expand_columns(Source source, std::int64_t k4, float* w) {
 template <typename V, DType kT, int kVectors>
 class BitmapPanels : public PanelWeights {
  public:
+  static constexpr std::int64_t kChunkColumns = 64;
+  /// Up to so many columns of a panel.
+  struct Chunk {
+    BitmapSource<V, kT, kVectors> source;
+    std::int64_t k4 = 0;  ///< columns / 4
+  };
+
   BitmapPanels(const SparseProblem& problem, std::span<const Tensor> in)
       : p_(problem),
         k_padded_((p_.K + 3) / 4 * 4),
+        chunks_(std::max<std::int64_t>(1, (k_padded_ + kChunkColumns - 1) / kChunkColumns)),
         mask_(panels() * k_padded_ * kVectors),
-        start_(panels() + 1),
+        start_(panels() * chunks_),
         values_(in[kSparseValues].elements() * kSize) {
-    for (std::int64_t panel = 0; panel < panels(); ++panel) pack(in, panel);
+    std::int64_t place = 0;
+    for (std::int64_t panel = 0; panel < panels(); ++panel) place = pack(in, panel, place);
+  }
+
+  /// From column k on, a multiple of kChunkColumns.
+  [[nodiscard]] Chunk chunk(std::int64_t panel, std::int64_t k) const {
+    return {source(panel, k), std::min(kChunkColumns, k_padded_ - k) / 4};
+  }
+  static void expand(const Chunk& chunk, float* w) {
+    expand_columns<V, Source, kVectors>(chunk.source, chunk.k4, w);
   }
 
   [[nodiscard]] std::int64_t k_padded() const override { return k_padded_; }
@@ -81,9 +101,12 @@ class BitmapPanels : public PanelWeights {
                 const SparseEpilogue& epilogue, std::int64_t rows, float* c) const override {
     const std::int64_t strip_sums = x.height() * kPanel;
     std::fill_n(c, x.count() * strip_sums, 0.0F);
-    Source source{mask_.data() + panel * k_padded_ * kVectors,
-                  values_.data() + start_[panel] * kSize};
-    if (x.count() <= kFusedStrips) {
+    Source source = this->source(panel, 0);
+    if (x.count() == 1 && x.height() == 1) {
+      multiply_few<1>(panel, x.strip(0), c);
+    } else if (x.count() == 1 && x.height() == 2) {
+      multiply_few<2>(panel, x.strip(0), c);
+    } else if (x.count() <= kFusedStrips) {
       for (std::int64_t s = 0; s < x.count(); ++s) {
         dense_tile_of<V, kVectors>(x.height(), source, x.strip(s), k_padded_ / 4,
                                    c + s * strip_sums);
@@ -108,37 +131,63 @@ class BitmapPanels : public PanelWeights {
 
  private:
   using Source = BitmapSource<V, kT, kVectors>;
+  using Mask = typename Source::Mask;
   static constexpr int kPanel = kVectors * V::kLanes;
   static constexpr std::int64_t kSize = kT == DType::kF32 ? 4 : 2;
   /// Up to so many strips, expanding again costs less than a detour through memory.
   static constexpr std::int64_t kFusedStrips = 2;
   static constexpr std::int64_t kChunk = 512;  ///< columns expanded at a time: 64 KiB of 32 rows
 
-  void pack(std::span<const Tensor> in, std::int64_t panel) {
+  [[nodiscard]] Source source(std::int64_t panel, std::int64_t k) const {
+    return {mask_.data() + (panel * k_padded_ + k) * kVectors,
+            values_.data() + start_[panel * chunks_ + k / kChunkColumns] * kSize};
+  }
+
+  /// One strip of so few tokens that V reads W in several streams.
+  template <int kTokens>
+  void multiply_few(std::int64_t panel, const float* x, float* c) const {
+    constexpr int kChains = V::chains(kTokens);
+    if constexpr (kChains == 1) {
+      dense_tile<V, kTokens, kVectors>(source(panel, 0), x, k_padded_ / 4, c);
+    } else {
+      const std::int64_t columns = k_padded_ / (kChains * kChunkColumns) * kChunkColumns;
+      std::array<Source, kChains> sources;
+      for (std::size_t i = 0; i < kChains; ++i) {
+        sources[i] = source(panel, static_cast<std::int64_t>(i) * columns);
+      }
+      const Source rest =
+          dense_tile_apart<V, kTokens, kVectors, kChains>(sources, x, columns / 4, c);
+      dense_tile<V, kTokens, kVectors>(rest, x + kChains * columns * kTokens,
+                                       (k_padded_ - kChains * columns) / 4, c);
+    }
+  }
+
+  /// Values go to `place` and on; returns where they end.
+  std::int64_t pack(std::span<const Tensor> in, std::int64_t panel, std::int64_t place) {
     const std::uint64_t* words = in[kSparseMeta].as<const std::uint64_t>();
     const std::int64_t* offset = in[kSparseOffset].as<const std::int64_t>();
     const std::int64_t first = panel * kPanel;
     const std::int64_t rows = std::min<std::int64_t>(kPanel, p_.N - first);
     std::vector<std::int64_t> next(offset + first, offset + first + rows);
-    std::int64_t place = start_[panel];
     for (std::int64_t k = 0; k < p_.K; ++k) {
-      std::uint16_t* bits = mask_.data() + (panel * k_padded_ + k) * kVectors;
+      if (k % kChunkColumns == 0) start_[panel * chunks_ + k / kChunkColumns] = place;
+      Mask* bits = mask_.data() + (panel * k_padded_ + k) * kVectors;
       for (std::int64_t i = 0; i < rows; ++i) {
         const std::uint64_t word = words[(first + i) * p_.words() + k / kBitmapBits];
         if ((word >> static_cast<unsigned>(k % kBitmapBits) & 1U) == 0) continue;
-        bits[i / V::kLanes] |=
-            static_cast<std::uint16_t>(1U << static_cast<unsigned>(i % V::kLanes));
+        bits[i / V::kLanes] |= static_cast<Mask>(1U << static_cast<unsigned>(i % V::kLanes));
         std::memcpy(values_.data() + place++ * kSize,
                     in[kSparseValues].data + next[static_cast<std::size_t>(i)]++ * kSize, kSize);
       }
     }
-    start_[panel + 1] = place;
+    return place;
   }
 
   SparseProblem p_;
   std::int64_t k_padded_;
-  AlignedBuffer<std::uint16_t> mask_;  ///< [panel][k_padded][kVectors]
-  AlignedBuffer<std::int64_t> start_;  ///< of a panel's values
+  std::int64_t chunks_;                ///< of a panel, for each of which start_ has a place
+  AlignedBuffer<Mask> mask_;           ///< [panel][k_padded][kVectors]
+  AlignedBuffer<std::int64_t> start_;  ///< [panel][chunks]: the first value
   AlignedBuffer<std::byte> values_;
 };
 

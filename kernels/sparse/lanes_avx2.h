@@ -12,19 +12,34 @@
 
 namespace pareto {
 
-/// Per mask of 8 lanes: for each lane a byte, the rank of its bit among those set, 0x80 where it is
-/// not set.
-inline constexpr std::array<std::uint64_t, 256> kExpandRanks = [] {
-  std::array<std::uint64_t, 256> table{};
-  for (unsigned mask = 0; mask < 256; ++mask) {
-    std::uint64_t rank = 0;
-    for (unsigned lane = 0; lane < 8; ++lane) {
-      const bool set = (mask >> lane & 1U) != 0;
-      table[mask] |= (set ? rank++ : std::uint64_t{0x80}) << (8 * lane);
+/// Per mask of 8 lanes, for each lane the rank of its bit among those set, in the form that a
+/// shuffle wants; 0x80 where it is not set. Small tables, since W streams through L1 beside them.
+struct ExpandTables {
+  alignas(8) std::uint8_t ranks[256][8] = {};
+  /// Bytes of 8 words.
+  alignas(16) std::uint8_t words[256][16] = {};
+  /// The same for 8 words in both halves of a vector: each becomes the high half of a dword.
+  alignas(32) std::uint8_t high_words[256][32] = {};
+
+  constexpr ExpandTables() {
+    constexpr std::uint8_t kNone = 0x80;
+    for (unsigned mask = 0; mask < 256; ++mask) {
+      std::uint8_t rank = 0;
+      for (unsigned lane = 0; lane < 8; ++lane) {
+        const bool set = (mask >> lane & 1U) != 0;
+        ranks[mask][lane] = set ? rank : kNone;
+        for (unsigned byte = 0; byte < 2; ++byte) {
+          const auto from = static_cast<std::uint8_t>(set ? 2U * rank + byte : kNone);
+          words[mask][2 * lane + byte] = from;
+          high_words[mask][4 * lane + byte] = kNone;
+          high_words[mask][4 * lane + 2 + byte] = from;
+        }
+        if (set) ++rank;
+      }
     }
   }
-  return table;
-}();
+};
+inline constexpr ExpandTables kExpand;
 
 }  // namespace pareto
 
@@ -37,6 +52,9 @@ struct SparseAvx2 : Avx2F32 {
   using Control = __m256i;  ///< 2-bit indices in the low bits of each dword
   static constexpr int kMaxAccumulators = 12;
   static constexpr bool kUnrollsColumns = false;
+  /// Streams of packed W that tiles of so many tokens read side by side: with one, memory is
+  /// slower, and sums wait for one another.
+  static constexpr int chains(int tokens) { return tokens <= 2 ? 2 : 1; }
 
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
@@ -71,10 +89,20 @@ struct SparseAvx2 : Avx2F32 {
   /// The next values from `p` in the lanes of the mask, 0 in the others; reads 8 values.
   template <DType kT>
   static Reg expand(const std::byte* p, std::uint32_t mask) {
-    const __m256i rank =
-        _mm256_cvtepi8_epi32(_mm_cvtsi64_si128(static_cast<long long>(kExpandRanks[mask])));
-    const Reg moved = _mm256_permutevar8x32_ps(widen<kT>(p), rank);
-    return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(rank, 31)), moved);
+    if constexpr (kT == DType::kF32) {
+      const __m256i rank = _mm256_cvtepi8_epi32(
+          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kExpand.ranks[mask])));
+      const Reg moved = _mm256_permutevar8x32_ps(widen<kT>(p), rank);
+      return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(rank, 31)), moved);
+    }
+    const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    if constexpr (kT == DType::kBf16) {
+      const auto* rank = reinterpret_cast<const __m256i*>(kExpand.high_words[mask]);
+      return _mm256_castsi256_ps(
+          _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), _mm256_load_si256(rank)));
+    }
+    const auto* rank = reinterpret_cast<const __m128i*>(kExpand.words[mask]);
+    return _mm256_cvtph_ps(_mm_shuffle_epi8(values, _mm_load_si128(rank)));
   }
 
   template <typename Index>
@@ -98,6 +126,21 @@ struct SparseAvx2 : Avx2F32 {
   }
   /// Of each four lanes of x, those that the low 2 bits of each dword name.
   static Reg permute4(Reg x, Control c) { return _mm256_permutevar_ps(x, c); }
+
+  /// In each lane `first` to the column that bits 0 and 1 of c name, `second` to that of bits 2 and
+  /// 3; 0 to the others.
+  static void place_two(Reg first, Reg second, Control c, Reg (&column)[4]) {
+    const __m256i low = _mm256_and_si256(c, _mm256_set1_epi32(3));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi32(c, 2), _mm256_set1_epi32(3));
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      const auto of = [k](__m256i index, Reg value) {
+        const __m256i here = _mm256_cmpeq_epi32(index, _mm256_set1_epi32(k));
+        return _mm256_and_ps(_mm256_castsi256_ps(here), value);
+      };
+      column[k] = _mm256_or_ps(of(low, first), of(high, second));
+    }
+  }
 
   /// The first `count` lanes, rounded once to `dtype`, from element i on.
   static void store_out(std::byte* data, DType dtype, std::int64_t i, std::int64_t count, Reg x) {

@@ -125,17 +125,10 @@ template <typename V, int kRows, int kVectors, typename Source>
   }
 }
 
-/// c[kRows][kVectors · lanes] += x·wᵀ over 4·k4 columns; x is a strip, `source` gives the vectors
-/// of one column after the other.
+/// The same for 4·k4 columns.
 template <typename V, int kRows, int kVectors, typename Source>
-void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
-  typename V::Reg sum[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = V::load(c + (i * kVectors + v) * V::kLanes);
-  }
-  if constexpr (requires { source.start(); }) source.start();
+[[gnu::always_inline]] inline void dense_columns(Source& source, const float* x, std::int64_t k4,
+                                                 typename V::Reg (&sum)[kRows][kVectors]) {
   for (; k4 > 0; --k4, x += 4 * kRows) {
     if constexpr (V::kUnrollsColumns) {
       dense_column<V>(source, x, sum);
@@ -147,6 +140,20 @@ void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
       for (int k = 0; k < 4; ++k) dense_column<V>(source, x + k, sum);
     }
   }
+}
+
+/// c[kRows][kVectors · lanes] += x·wᵀ over 4·k4 columns; x is a strip, `source` gives the vectors
+/// of one column after the other.
+template <typename V, int kRows, int kVectors, typename Source>
+void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
+  typename V::Reg sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = V::load(c + (i * kVectors + v) * V::kLanes);
+  }
+  if constexpr (requires { source.start(); }) source.start();
+  dense_columns<V>(source, x, k4, sum);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
@@ -154,15 +161,54 @@ void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
   }
 }
 
-/// W as [k][kVectors · lanes] of kT.
-template <typename V, DType kT, int kVectors>
+/// The same with kChains sources, each of which has `k4` · 4 columns of its own, one chain's behind
+/// the other's: W arrives in as many streams, and sums wait less for one another. Returns the last
+/// source where it has come to.
+template <typename V, int kRows, int kVectors, int kChains, typename Source>
+Source dense_tile_apart(std::array<Source, kChains> source, const float* x, std::int64_t k4,
+                        float* c) {
+  typename V::Reg sum[kChains][kRows][kVectors];
+#pragma GCC unroll 4
+  for (int chain = 0; chain < kChains; ++chain) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sum[chain][i][v] = chain == 0 ? V::load(c + (i * kVectors + v) * V::kLanes) : V::zero();
+      }
+    }
+  }
+  const std::int64_t stride = 4 * kRows * k4;
+  for (; k4 > 0; --k4, x += 4 * kRows) {
+    for (int k = 0; k < 4; ++k) {
+#pragma GCC unroll 4
+      for (int chain = 0; chain < kChains; ++chain) {
+        dense_column<V>(source[chain], x + chain * stride + k, sum[chain]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      auto total = sum[0][i][v];
+#pragma GCC unroll 4
+      for (int chain = 1; chain < kChains; ++chain) total = V::add(total, sum[chain][i][v]);
+      V::store(c + (i * kVectors + v) * V::kLanes, total);
+    }
+  }
+  return source[kChains - 1];
+}
+
+/// W as [k][kVectors · lanes] of kT; fetched ahead unless it lies in a cache.
+template <typename V, DType kT, int kVectors, bool kFetched = true>
 struct StreamSource {
   const std::byte* p;
   template <int kRows>
   void next(typename V::Reg* w) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      fetch_stream<kRows>(p);
+      if constexpr (kFetched) fetch_stream<kRows>(p);
       w[v] = V::template widen<kT>(p);
       p += V::kLanes * (kT == DType::kF32 ? 4 : 2);
     }

@@ -60,6 +60,19 @@ class PanelWeights {
   virtual void multiply(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
                         const SparseEpilogue& epilogue, std::int64_t rows,
                         float* workspace) const = 0;
+  /// The same for panels begin … end of a layer of N rows.
+  virtual void multiply_all(std::int64_t begin, std::int64_t end, std::int64_t N, const XStrips& x,
+                            const PanelIsa& isa, const SparseEpilogue& epilogue,
+                            float* workspace) const {
+    for (std::int64_t panel = begin; panel < end; ++panel) {
+      multiply(panel, x, isa, epilogue, rows_of(panel, N), workspace);
+    }
+  }
+
+ protected:
+  [[nodiscard]] std::int64_t rows_of(std::int64_t panel, std::int64_t N) const {
+    return (panel + 1 < panels() ? first_row(panel + 1) : N) - first_row(panel);
+  }
 };
 
 /// Packs x[M, K] into strips.
@@ -79,12 +92,8 @@ inline void multiply_panels(const PanelWeights& weights, std::int64_t N, const X
                             std::vector<AlignedBuffer<float>>& workspace, ThreadPool& pool) {
   pool.run([&](int thread, int threads) {
     const auto [begin, end] = share_of(weights.panels(), thread, threads);
-    for (std::int64_t panel = begin; panel < end; ++panel) {
-      const std::int64_t first = weights.first_row(panel);
-      const std::int64_t next = panel + 1 < weights.panels() ? weights.first_row(panel + 1) : N;
-      weights.multiply(panel, x, isa, epilogue, next - first,
-                       workspace[static_cast<std::size_t>(thread)].data());
-    }
+    weights.multiply_all(begin, end, N, x, isa, epilogue,
+                         workspace[static_cast<std::size_t>(thread)].data());
   });
 }
 

@@ -77,12 +77,47 @@ void two_to_four_panel(const std::byte* w, std::int64_t stream_bytes, const floa
 template <typename V, DType kT>
 class TwoToFourPanels : public PanelWeights {
  public:
+  static constexpr std::int64_t kChunkColumns = 64;
+  /// Up to so many columns of a panel.
+  struct Chunk {
+    const std::byte* w = nullptr;
+    std::int64_t stream_bytes = 0;  ///< from one vector of rows to the next
+    std::int64_t pairs = 0;         ///< of groups
+  };
+
   TwoToFourPanels(const SparseProblem& problem, std::span<const Tensor> in)
       : p_(problem),
         pairs_((p_.groups_of_4() + 1) / 2),
         stream_bytes_(pairs_ * kPairBytes),
         stream_(panels() * kVectors * stream_bytes_) {
     for (std::int64_t n = 0; n < p_.N; ++n) pack_row(in, n);
+  }
+
+  /// From column k on, a multiple of kChunkColumns.
+  [[nodiscard]] Chunk chunk(std::int64_t panel, std::int64_t k) const {
+    return {stream_.data() + panel * kVectors * stream_bytes_ + k / 8 * kPairBytes, stream_bytes_,
+            std::min(kChunkColumns / 8, pairs_ - k / 8)};
+  }
+  /// To fp32, [column][row].
+  static void expand(const Chunk& chunk, float* w) {
+    constexpr std::int64_t kVectorBytes = V::kLanes * kSize;
+    const std::byte* panel = chunk.w;
+    for (std::int64_t pair = 0; pair < chunk.pairs; ++pair, panel += kPairBytes, w += 8 * kPanel) {
+      for (int v = 0; v < kVectors; ++v) {
+        const std::byte* p = panel + v * chunk.stream_bytes;
+        auto index = V::load_control(p);
+        p += V::kLanes;
+        for (int group = 0; group < 2; ++group, p += 2 * kVectorBytes) {
+          typename V::Reg column[4];
+          V::place_two(V::template widen<kT>(p), V::template widen<kT>(p + kVectorBytes), index,
+                       column);
+          for (int k = 0; k < 4; ++k) {
+            V::store(w + (group * 4 + k) * kPanel + v * V::kLanes, column[k]);
+          }
+          index = V::template shift<4>(index);
+        }
+      }
+    }
   }
 
   [[nodiscard]] std::int64_t k_padded() const override { return pairs_ * 8; }

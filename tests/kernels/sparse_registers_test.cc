@@ -11,9 +11,9 @@
 namespace pareto {
 namespace {
 
-constexpr std::array<const char*, 6> kHotFunctions = {
-    "dense_tile<", "two_to_four_tile<", "sliced_block<",
-    "sell_slice<", "accumulate_as<",    "multiply_chunk<pareto::AmxNative"};
+constexpr std::array<const char*, 8> kHotFunctions = {
+    "dense_tile<",   "dense_tile_apart<", "bsr_tile<",      "two_to_four_tile<",
+    "sliced_block<", "sell_slice<",       "accumulate_as<", "multiply_chunk<pareto::AmxNative"};
 
 TEST(SparseRegisters, HotTilesDoNotSpill) {
   if (const std::string reason = spills_not_countable(); !reason.empty()) GTEST_SKIP() << reason;

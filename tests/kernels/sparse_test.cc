@@ -83,6 +83,20 @@ TEST_P(SparseVariants, PassAtTheEdgesOfStripsAndChunks) {
   }
 }
 
+// W in several streams, whose shares of K leave chunks and parts of chunks over; many tokens, whose
+// W is expanded or visited in blocks of K.
+TEST_P(SparseVariants, PassWithOneAndWithManyTokens) {
+  if (GetParam() == "lowrank" || GetParam() == "skip_x") GTEST_SKIP() << "has no stored pattern";
+  for (const char* options : {"M=1 N=35 K=130", "M=1 N=40 K=300", "M=2 N=33 K=517",
+                              "M=67 N=150 K=1100", "M=100 N=40 K=64"}) {
+    for (const char* dtype : {"fp32", "bf16", "fp16"}) {
+      const Problem problem =
+          make("sparsity=0.5 format=" + GetParam() + " dtype=" + dtype + " " + options);
+      for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
+    }
+  }
+}
+
 // Indices of 16 bits end at 65535; one more column, or a place behind the last, needs 32.
 TEST_P(SparseVariants, PassAtTheLimitOfShortIndices) {
   if (GetParam() == "lowrank") GTEST_SKIP() << "has no indices";
