@@ -9,6 +9,8 @@
 // is checked on the software twin of the tiles.
 #include "kernels/sparse/amx_bf16.h"
 
+#include "kernels/sparse/multiplies_zeros.h"
+
 namespace pareto {
 namespace {
 
@@ -19,7 +21,7 @@ const Registration registration{{
     .needs = kSparseAmxNeeds,
     .limits = {{.key = "format", .values = {"bitmap", "2to4", "bsr16", "bsr32", "bsr64", "bsr128"}},
                {.key = "dtype", .values = {"bf16"}}},
-    .arithmetic = sparse_amx_arithmetic,
+    .arithmetic = multiplies_zeros_in_pairs,
     .prepare = prepare_sparse_amx_bf16<AmxNative>,
     .unit = "amx_bf16",
 }};

@@ -59,15 +59,6 @@ std::unique_ptr<Prepared> prepare_sparse_amx_dense_bf16(const Problem& problem,
   return prepare_amx_weights<Amx>(p, in, pool, AmxSteps<2>(steps, std::move(w)));
 }
 
-/// What both declare. One chain per element is an upper limit: pairs and tiles shorten it.
-inline Arithmetic sparse_amx_arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  a.flushes_subnormals = true;
-  return a;
-}
-
 inline constexpr IsaSet kSparseAmxNeeds =
     Isa::kAvx512 | Isa::kAvx512Bf16 | Isa::kAvx512Vbmi2 | Isa::kAmxBf16;
 

@@ -5,6 +5,8 @@
 // Bottleneck: tile products; reading W when there are few tokens. No measurement: the machine at
 // hand has no AMX; the kernel is checked on the software twin of the tiles.
 #include "kernels/sparse/amx_bf16.h"
+#include "kernels/sparse/multiplies_zeros.h"
+#include "kernels/sparse/written_out.h"
 
 namespace pareto {
 namespace {
@@ -14,11 +16,8 @@ const Registration registration{{
     .name = "amx_dense_bf16",
     .summary = "not sparse: W written out densely ahead of time, then 2x2 AMX tiles",
     .needs = kSparseAmxNeeds,
-    .limits = {{.key = "format",
-                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
-                           "skip_x"}},
-               {.key = "dtype", .values = {"bf16"}}},
-    .arithmetic = sparse_amx_arithmetic,
+    .limits = {written_out_formats(), {.key = "dtype", .values = {"bf16"}}},
+    .arithmetic = multiplies_zeros_in_pairs,
     .prepare = prepare_sparse_amx_dense_bf16<AmxNative>,
     .unit = "amx_bf16",
 }};

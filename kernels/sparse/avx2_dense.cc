@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "harness/variant.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/tiled_layer_avx2.h"
 #include "kernels/sparse/written_out.h"
 
@@ -24,22 +25,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   return std::make_unique<TiledLayer>(p, in, F32Avx2::tiles(p.dtype), pack, nullptr, pool);
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx2_dense",
     .summary = "not sparse: W written out densely ahead of time, then 6x16 tiles of fp32 FMA",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
-    .limits = {{.key = "format",
-                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
-                           "skip_x"}}},
-    .arithmetic = arithmetic,
+    .limits = {written_out_formats()},
+    .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",
 }};

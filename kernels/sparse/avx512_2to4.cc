@@ -8,6 +8,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/panels.h"
 
 #pragma GCC push_options
@@ -39,20 +40,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   }
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx512_2to4",
     .summary = "two products per group of four: x picked by in-register permutation",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
     .limits = {{.key = "format", .values = {"2to4"}}},
-    .arithmetic = arithmetic,
+    .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",
 }};

@@ -8,6 +8,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512_bf16.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/pair_bitmap.h"
 #include "kernels/sparse/panels.h"
 
@@ -51,14 +52,6 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   }
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  a.flushes_subnormals = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx512_bf16",
@@ -66,7 +59,7 @@ const Registration registration{{
     .needs = static_cast<IsaSet>(Isa::kAvx512) | Isa::kAvx512Bf16 | Isa::kAvx512Vbmi2,
     .limits = {{.key = "format", .values = {"bitmap", "2to4", "bsr16", "bsr32", "bsr64", "bsr128"}},
                {.key = "dtype", .values = {"bf16"}}},
-    .arithmetic = arithmetic,
+    .arithmetic = multiplies_zeros_in_pairs,
     .prepare = prepare,
     .unit = "dot_bf16",
 }};

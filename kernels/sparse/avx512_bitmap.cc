@@ -6,6 +6,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/panels.h"
 
 #pragma GCC push_options
@@ -50,20 +51,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   }
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx512_bitmap",
     .summary = "bitmap expanded in registers (few tokens) or ahead of dense tiles",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
     .limits = {{.key = "format", .values = {"bitmap"}}},
-    .arithmetic = arithmetic,
+    .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",
 }};

@@ -7,6 +7,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/panels.h"
 
 #pragma GCC push_options
@@ -39,20 +40,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   }
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx512_bsr",
     .summary = "stored blocks as dense register tiles, lanes over rows of W",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
     .limits = {{.key = "format", .values = {"bsr16", "bsr32", "bsr64", "bsr128"}}},
-    .arithmetic = arithmetic,
+    .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",
 }};

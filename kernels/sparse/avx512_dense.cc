@@ -7,6 +7,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/panels.h"
 #include "kernels/sparse/written_out.h"
 
@@ -48,23 +49,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
                                 : prepare_as<DType::kF16>(p, in, pool);
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx512_dense",
     .summary = "not sparse: W written out densely ahead of time, then fp32 FMA",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
-    .limits = {{.key = "format",
-                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
-                           "skip_x"}},
-               {.key = "dtype", .values = {"fp32", "fp16"}}},
-    .arithmetic = arithmetic,
+    .limits = {written_out_formats(), {.key = "dtype", .values = {"fp32", "fp16"}}},
+    .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",
 }};

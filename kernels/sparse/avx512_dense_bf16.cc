@@ -7,6 +7,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/lanes_avx512_bf16.h"
+#include "kernels/sparse/multiplies_zeros.h"
 #include "kernels/sparse/pair_bitmap.h"
 #include "kernels/sparse/panels.h"
 #include "kernels/sparse/written_out.h"
@@ -46,24 +47,13 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   }
 }
 
-Arithmetic arithmetic(const Problem& problem) {
-  Arithmetic a;
-  a.epilogue_roundings = SparseProblem::from(problem).has_bias ? 1 : 0;
-  a.multiplies_pruned = true;
-  a.flushes_subnormals = true;
-  return a;
-}
-
 const Registration registration{{
     .op = "sparse",
     .name = "avx512_dense_bf16",
     .summary = "not sparse: W written out densely ahead of time, then vdpbf16ps",
     .needs = static_cast<IsaSet>(Isa::kAvx512) | Isa::kAvx512Bf16 | Isa::kAvx512Vbmi2,
-    .limits = {{.key = "format",
-                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
-                           "skip_x"}},
-               {.key = "dtype", .values = {"bf16"}}},
-    .arithmetic = arithmetic,
+    .limits = {written_out_formats(), {.key = "dtype", .values = {"bf16"}}},
+    .arithmetic = multiplies_zeros_in_pairs,
     .prepare = prepare,
     .unit = "dot_bf16",
 }};
