@@ -40,7 +40,7 @@ class F32Product {
   }
 
   /// For strips that are packed in another way: write_row(thread, row, rows of the strip, out) for
-  /// every row of x, then `gemm().multiply`.
+  /// every row of x, then `multiply`.
   template <typename WriteRow>
   void pack_x(ThreadPool& pool, const WriteRow& write_row) {
     pool.run([&](int thread, int threads) {

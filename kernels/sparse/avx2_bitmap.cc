@@ -20,13 +20,12 @@
 namespace pareto {
 namespace {
 
-constexpr std::int64_t kFewTokens = 6;  ///< one strip
-
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
   using Panels = BitmapPanels<SparseAvx2, kT, 2>;
-  if (p.M > kFewTokens) return expanded_layer<Panels>(p, in, pool);
+  const bool one_strip = p.M <= kStripHeights<SparseAvx2, 2>.back();
+  if (!one_strip) return expanded_layer<Panels>(p, in, pool);
   return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx2>(),
                                        std::make_unique<Panels>(p, in), pool.size());
 }

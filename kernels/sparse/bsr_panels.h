@@ -42,15 +42,15 @@ void bsr_tile(const BsrRun& run, float* c) {
   }
 }
 
-/// bsr_tile for any strip height; null: there is none.
+/// bsr_tile for a strip height.
 template <typename V, DType kStream, int kVectors, bool kFetched, std::size_t... kIndex>
 auto find_bsr_tile(int height, std::index_sequence<kIndex...> /*heights*/)
     -> void (*)(const BsrRun&, float*) {
   constexpr auto& kHeights = kStripHeights<V, kVectors>;
-  void (*const tiles[])(const BsrRun&,
-                        float*) = {&bsr_tile<V, kStream, kHeights[kIndex], kVectors, kFetched>...};
+  using Tile = void (*)(const BsrRun&, float*);
+  static constexpr Tile kTiles[] = {&bsr_tile<V, kStream, kHeights[kIndex], kVectors, kFetched>...};
   for (std::size_t i = 0; i < sizeof...(kIndex); ++i) {
-    if (kHeights[i] == height) return tiles[i];
+    if (kHeights[i] == height) return kTiles[i];
   }
   return nullptr;
 }
@@ -132,12 +132,16 @@ class BsrPanels : public PanelWeights {
   static constexpr std::int64_t kChunk = 512;    ///< columns
   static constexpr std::int64_t kFewStrips = 4;  ///< so few need no groups
   static constexpr std::int64_t kGroupBytes = 192 << 10;
+  static constexpr std::int64_t kMostSums = 1 << 19;  ///< of a group: 2 MiB
 
-  // Panels whose parts of W, a chunk of columns, are about kGroupBytes.
+  // Panels whose parts of W, a chunk of columns, are about kGroupBytes; fewer if their sums are
+  // many.
   [[nodiscard]] std::int64_t group_panels(const XStrips& x) const {
     if (x.count() <= kFewStrips) return 1;
     const std::int64_t bytes = std::max<std::int64_t>(1, values_.bytes() / chunks_);
-    return std::clamp<std::int64_t>(panels() * kGroupBytes / bytes, 1, panels());
+    const std::int64_t fit =
+        std::min(panels() * kGroupBytes / bytes, kMostSums / (x.count() * x.height() * rows_));
+    return std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(1, panels()));
   }
 
   // The blocks of a panel in chunks c0 … c1 of columns.

@@ -14,7 +14,8 @@ inline Arithmetic multiplies_zeros(const Problem& problem) {
   return a;
 }
 
-/// The same from dot products of bf16 pairs, on AVX-512 or AMX.
+/// The same from dot products of bf16 pairs, on AVX-512 or AMX. One chain per element is an upper
+/// limit: pairs and tiles shorten it.
 inline Arithmetic multiplies_zeros_in_pairs(const Problem& problem) {
   Arithmetic a = multiplies_zeros(problem);
   a.flushes_subnormals = true;

@@ -88,7 +88,7 @@ TEST_P(SparseVariants, PassAtTheEdgesOfStripsAndChunks) {
 TEST_P(SparseVariants, PassWithOneAndWithManyTokens) {
   if (GetParam() == "lowrank" || GetParam() == "skip_x") GTEST_SKIP() << "has no stored pattern";
   for (const char* options : {"M=1 N=35 K=130", "M=1 N=40 K=300", "M=2 N=33 K=517",
-                              "M=67 N=150 K=1100", "M=100 N=40 K=64"}) {
+                              "M=67 N=150 K=1100", "M=100 N=40 K=64", "M=600 N=1000 K=70"}) {
     for (const char* dtype : {"fp32", "bf16", "fp16"}) {
       const Problem problem =
           make("sparsity=0.5 format=" + GetParam() + " dtype=" + dtype + " " + options);
