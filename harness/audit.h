@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,8 @@ struct AuditOptions {
 };
 
 /// Verified results and the seeded draw of one variant's timed samples. Make it before the
-/// variant's `prepare`, so that threads which that starts are noticed.
+/// variant's `prepare`, so that threads which that starts are noticed. Contents go by numbers of
+/// the caller's choice.
 class Audit {
  public:
   Audit(std::string variant_name, const AuditOptions& options);
@@ -30,22 +33,28 @@ class Audit {
   /// What `content` must give: outputs of a call that check_variant or `verify` accepted. Bounds
   /// and reference are needed for variants that are not deterministic. Call it with content 0
   /// before other variants run in this process.
-  void set_verified(int content, Outputs outputs, Expected expected = {},
+  void set_verified(std::int64_t content, Outputs outputs, Expected expected = {},
                     std::vector<Bounds> bounds = {});
+  [[nodiscard]] bool has_verified(std::int64_t content) const {
+    return verified_.contains(content);
+  }
+  /// True if both are verified and their outputs the same, bit for bit.
+  [[nodiscard]] bool same_results(std::int64_t content, std::int64_t other) const;
 
   /// True if this sample is to be audited; the draw depends on seed and number only.
   [[nodiscard]] bool wants(std::int64_t sample) const;
   /// Untimed, before the rotation or warming call that precedes the timed call on `content`: fills
   /// the outputs with poison or, by turns, with the verified results of another content.
-  void poison(CallBuffers& buffers, int content);
+  void poison(CallBuffers& buffers, std::int64_t content);
   /// Untimed, just before the timer starts.
   void call_begins();
   /// First thing after the timer has stopped: a sample of the outputs, floating-point modes.
   void call_ended(const CallBuffers& buffers);
   /// Later, untimed: compares everything. "" or the failed check, by the name of the trick.
-  std::string compare(const CallBuffers& buffers, int content);
-  /// "" or why the outputs are not what `content` must give.
-  [[nodiscard]] std::string compare_outputs(const CallBuffers& buffers, int content) const;
+  std::string compare(const CallBuffers& buffers, std::int64_t content);
+  /// "" or why the outputs `got` (host tensors) are not what `content` must give.
+  [[nodiscard]] std::string compare_outputs(std::span<const Tensor> got,
+                                            std::int64_t content) const;
   /// Every timed interval: `seconds` by the clock, `counts` of the processor's counter.
   void timed(double seconds, std::uint64_t counts) { clock_.add(seconds, counts); }
   /// After the variant's last sample: what shows only over many calls, or outside them.
@@ -63,7 +72,7 @@ class Audit {
 
   std::string variant_name_;
   AuditOptions options_;
-  std::vector<Verified> verified_;
+  std::map<std::int64_t, Verified> verified_;
   std::vector<std::uint64_t> sample_;  ///< some elements of the outputs as the call left them
   std::uint32_t modes_before_ = 0;
   std::uint32_t modes_after_ = 0;

@@ -47,26 +47,48 @@ const Expected& Contents::expected(int content) {
 }
 
 const Expected* Contents::unforeseen() {
-  constexpr std::size_t kPositions = 512;  // of each output
   const Expected& usual = expected(0);
   bool all = true;
   for (std::size_t i = 0; i < usual.outputs.size(); ++i) {
     const auto compared = static_cast<std::int64_t>(usual.positions[i].size());
     all = all && compared == usual.outputs[i].shape.elements();
   }
-  if (all || unforeseen_ != nullptr) return unforeseen_.get();
+  if (!all && unforeseen_ == nullptr) {
+    unforeseen_ = std::make_unique<Expected>(expected_by_chance(operands_[0]));
+  }
+  return unforeseen_.get();
+}
+
+Expected Contents::expected_by_chance(const Operands& operands) {
+  constexpr std::size_t kPositions = 512;  // of each output
   std::mt19937_64 chance{std::random_device{}()};
   Positions drawn;
-  for (const auto& list : problem_.op().positions(problem_, operands_[0], chance())) {
+  for (const auto& list : problem_.op().positions(problem_, operands, chance())) {
     std::sample(list.begin(), list.end(), std::back_inserter(drawn.emplace_back()), kPositions,
                 chance);
   }
-  unforeseen_ = std::make_unique<Expected>(usual);
+  Expected unforeseen = expected(0);
   // Not through the cache: these positions will not come again.
-  unforeseen_->terms = std::make_shared<ReferenceTerms>(
-      problem_.op().reference(problem_, operands_[0], drawn, threads_));
-  unforeseen_->positions = std::move(drawn);
-  return unforeseen_.get();
+  unforeseen.terms = std::make_shared<ReferenceTerms>(
+      problem_.op().reference(problem_, operands, drawn, threads_));
+  unforeseen.positions = std::move(drawn);
+  return unforeseen;
+}
+
+bool Contents::has_weights() const {
+  for (std::size_t slot = 0; slot < operands_[0].size(); ++slot) {
+    if (!operands_[0][slot].present()) continue;
+    if (problem_.op().persistent(problem_, static_cast<int>(slot))) return true;
+  }
+  return false;
+}
+
+Operands Contents::rotated(int content, std::int64_t by) const {
+  return problem_.op().rotated(problem_, operands(content), by);
+}
+
+Expected Contents::expected_rotated(int content, std::int64_t by) {
+  return expected_by_chance(rotated(content, by));
 }
 
 const std::vector<double>& Contents::original() {

@@ -34,6 +34,12 @@ class Contents {
   /// Of content 0 at a few positions drawn by chance, which nobody can know; null if `expected`
   /// compares every element.
   const Expected* unforeseen();
+  /// True if something outlives a call, so that sets of operands can hold weights of their own.
+  [[nodiscard]] bool has_weights() const;
+  /// `operands(content)` with weights rotated by `by`.
+  [[nodiscard]] Operands rotated(int content, std::int64_t by) const;
+  /// Of these at a few positions drawn by chance, or at all if they are few.
+  [[nodiscard]] Expected expected_rotated(int content, std::int64_t by);
   /// The fp64 reference on the original inputs of content 0: the first output at its compared
   /// positions.
   const std::vector<double>& original();
@@ -42,6 +48,8 @@ class Contents {
   [[nodiscard]] Work work() const { return problem_.op().work(problem_, operands_[0]); }
 
  private:
+  [[nodiscard]] Expected expected_by_chance(const Operands& operands);
+
   Problem problem_;
   int threads_;
   std::uint64_t seed_;

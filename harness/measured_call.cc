@@ -21,8 +21,9 @@ constexpr double kColdCaches = 3;
 constexpr double kAloneColdCaches = 16;
 // Tiny operands would need endless sets; past this many the rotation exceeds the private caches.
 constexpr std::size_t kMostSets = 8192;
-// Audited cold samples cost a whole untimed rotation: below this time each, as often as warm ones.
-constexpr double kCheapRotationS = 0.05;
+// Audited cold samples cost an untimed rotation and at times a reference: below this time each, as
+// often as warm ones.
+constexpr double kCheapAuditS = 0.05;
 
 AuditOptions audit_options(const Case& subject, const Arithmetic& arithmetic) {
   return {.seed = subject.source.seed,
@@ -46,7 +47,7 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
       timer_(variant_.needs_cuda > 0 ? device_timer() : host_timer()),
       audit_(full_name(*subject.variant),
              audit_options(subject, arithmetic_of(*subject.variant, subject.problem))) {
-  add_set(0);
+  add_set(0, 0);
   const std::size_t set_bytes = std::max<std::size_t>(
       1, sets_[0].buffers->bytes() + std::max(packed_bytes(), allocated_bytes_));
   if (cold_) {
@@ -56,7 +57,8 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
                                   ? 1
                                   : static_cast<std::size_t>(kColdCaches * cache / set) + 2;
     for (std::size_t i = 1; i < std::min(count, kMostSets); ++i) {
-      add_set(static_cast<int>(i) % contents_.count());
+      add_set(static_cast<int>(i) % contents_.count(),
+              contents_.has_weights() ? static_cast<std::int64_t>(i) : 0);
     }
   }
   verify_contents();
@@ -64,10 +66,13 @@ MeasuredCall::MeasuredCall(const Case& subject, Contents& contents, ThreadPool& 
 
 MeasuredCall::~MeasuredCall() = default;
 
-void MeasuredCall::add_set(int content) {
+void MeasuredCall::add_set(int content, std::int64_t rotation) {
   Set set;
   set.content = content;
-  set.buffers = std::make_unique<CallBuffers>(variant_, case_.problem, contents_.operands(content),
+  set.rotation = rotation;
+  const Operands others = rotation == 0 ? Operands{} : contents_.rotated(content, rotation);
+  set.buffers = std::make_unique<CallBuffers>(variant_, case_.problem,
+                                              rotation == 0 ? contents_.operands(content) : others,
                                               Layout::kTimed);
   const std::size_t before = counted_bytes();
   const double start = now_s();
@@ -101,6 +106,36 @@ void MeasuredCall::verify_contents() {
     audit_.set_verified(content, std::move(outputs), expected, std::move(bounds));
   }
   set.buffers->load_transient(contents_.operands(0));
+}
+
+// What Audit calls a content: the weights count, too.
+std::int64_t MeasuredCall::number(const Set& set, int content) const {
+  return set.rotation * contents_.count() + content;
+}
+
+// For sets with weights of their own: what one of their contents must give, at the first need.
+void MeasuredCall::verify_on(Set& set, int content) {
+  if (audit_.has_verified(number(set, content))) return;
+  const Arithmetic arithmetic = arithmetic_of(variant_, case_.problem);
+  set.buffers->load_transient(contents_.operands(content));
+  set.buffers->poison_outputs();
+  call(set);
+  Expected expected = contents_.expected_rotated(content, set.rotation);
+  std::vector<Bounds> bounds = bounds_of(expected, arithmetic);
+  Outputs outputs = set.buffers->copy_outputs();
+  const Verdict verdict = verify(expected, bounds, views_of(outputs));
+  if (!verdict.pass) {
+    fail(
+        fmt::format("{}: with other weights of the same kind: {}", verdict.check, verdict.message));
+  }
+  audit_.set_verified(number(set, content), std::move(outputs), std::move(expected),
+                      std::move(bounds));
+  set.buffers->load_transient(contents_.operands(set.content));
+  const int twin = contents_.twin_of(content);
+  if (twin >= 0 && audit_.same_results(number(set, content), number(set, twin)) &&
+      !audit_.same_results(content, twin)) {
+    fail("cached: result cached between calls: two contents give the same outputs");
+  }
 }
 
 // Of a big output only a part is compared, and its places follow from a seed that anybody may know.
@@ -163,15 +198,19 @@ void MeasuredCall::begin_warm_visit() {
   }
 }
 
-// The set that the first timed sample will end on is poisoned, and all others are called once.
+// The set that the first timed sample will end on is poisoned, and those called that the sample
+// does not come to before it: all others were called longer ago.
 void MeasuredCall::begin_cold_visit() {
+  if (auditing_ && cold_audit_s_ > kCheapAuditS) auditing_ = visit_ % 4 == 0;
   if (!auditing_) return;
-  const std::size_t last = (next_set_ + static_cast<std::size_t>(last_batch_) - 1) % sets_.size();
-  audit_.poison(*sets_[last].buffers, sets_[last].content);
   const double start = now_s();
-  for (std::size_t i = 1; i < sets_.size(); ++i) call(sets_[(last + i) % sets_.size()]);
-  const double rotation_s = now_s() - start;
-  if (visit_ > 1 && rotation_s > kCheapRotationS) auditing_ = visit_ % 4 == 0;
+  const std::size_t count = sets_.size();
+  const auto calls = static_cast<std::size_t>(last_batch_);
+  const std::size_t last = (next_set_ + calls - 1) % count;
+  verify_on(sets_[last], sets_[last].content);
+  audit_.poison(*sets_[last].buffers, number(sets_[last], sets_[last].content));
+  for (std::size_t i = 1; i + calls <= count; ++i) call(sets_[(last + i) % count]);
+  cold_audit_s_ = now_s() - start;
 }
 
 void MeasuredCall::call_in_turn(std::int64_t calls, Between between) {
@@ -248,7 +287,9 @@ void MeasuredCall::must_not_be_empty(const Set& set, bool empty) {
 }
 
 void MeasuredCall::end_visit() {
-  if (audited_ != nullptr) fail(audit_.compare(*audited_->buffers, audited_->content));
+  if (audited_ != nullptr) {
+    fail(audit_.compare(*audited_->buffers, number(*audited_, audited_->content)));
+  }
   audited_ = nullptr;
 }
 

@@ -21,8 +21,9 @@
 namespace pareto {
 
 /// Warm: one set of operands, contents swapped in place before each visit. Cold: as many sets as
-/// exceed three last-level caches (of the device, where it runs there), each with packed weights,
-/// workspace and outputs of its own.
+/// exceed three last-level caches (of the device, where it runs there), each with weights of other
+/// contents, packed weights, workspace and outputs of its own: who keeps one copy of equal weights
+/// for all sets keeps nothing in the caches.
 class MeasuredCall : public Subject {
  public:
   /// Prepares every set and verifies the output of every content, untimed. `message` of a failed
@@ -64,9 +65,12 @@ class MeasuredCall : public Subject {
     std::unique_ptr<CallBuffers> buffers;
     std::unique_ptr<Prepared> prepared;
     int content = 0;
+    std::int64_t rotation = 0;  ///< of its weights
   };
-  void add_set(int content);
+  void add_set(int content, std::int64_t rotation);
   void verify_contents();
+  [[nodiscard]] std::int64_t number(const Set& set, int content) const;
+  void verify_on(Set& set, int content);
   void verify_where_unforeseen(const Arithmetic& arithmetic, std::span<const Tensor> got);
   void start(Set& set, std::span<const Tensor> out);
   void call(Set& set, std::span<const Tensor> out);
@@ -146,6 +150,7 @@ class MeasuredCall : public Subject {
   int unforeseen_bursts_ = 0;        ///< bursts of unforeseen length that were compared
   double sampled_s_ = 0;             ///< all samples together
   double looking_s_ = 0;             ///< all bursts of looks together
+  double cold_audit_s_ = 0;          ///< untimed, before the last audited cold sample
   double prepare_s_ = 0;
   std::size_t allocated_bytes_ = 0;
   Agreement agreement_;

@@ -127,12 +127,15 @@ double MeasuredCall::burst(std::int64_t calls, Between between) {
 }
 
 void MeasuredCall::must_be_twin(const char* seen) {
-  const std::string wrong =
-      audit_.compare_outputs(*last_->buffers, contents_.twin_of(last_->content));
+  const Outputs outputs = last_->buffers->copy_outputs();
+  const int twin = contents_.twin_of(last_->content);
+  undo_changes(nullptr);
+  verify_on(*last_, last_->content);
+  verify_on(*last_, twin);
+  const std::string wrong = audit_.compare_outputs(views_of(outputs), number(*last_, twin));
   if (!wrong.empty()) {
     fail(fmt::format("cached: result cached between calls, seen {}: {}", seen, wrong));
   }
-  undo_changes(nullptr);
 }
 
 // Who leaves an earlier result, or remembers one, is wrong here, or slower.

@@ -112,6 +112,10 @@ class Op {
   [[nodiscard]] virtual Operands encode(const Problem& problem, const TensorMap& inputs) const = 0;
   /// True if the slot outlives a call (weights; the KV cache in decode): `prepare` sees only these.
   [[nodiscard]] virtual bool persistent(const Problem& problem, int slot) const = 0;
+  /// The same operands, but that the rows of what outlives a call (weights; of a KV cache the
+  /// channels) are rotated by `by`: other contents that cost as much, for almost every `by`.
+  [[nodiscard]] virtual Operands rotated(const Problem& problem, const Operands& operands,
+                                         std::int64_t by) const = 0;
   [[nodiscard]] virtual std::vector<OutputSpec> outputs(const Problem& problem,
                                                         const Operands& operands) const = 0;
 

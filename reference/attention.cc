@@ -10,6 +10,7 @@
 #include "reference/attention_op.h"
 #include "reference/attention_rows.h"
 #include "reference/distributions.h"
+#include "reference/rotated.h"
 
 namespace pareto {
 namespace {
@@ -128,6 +129,16 @@ class Attention : public Op {
       default:
         return false;
     }
+  }
+
+  // Channels move, so that lengths, pages and what is never seen stay where they are.
+  [[nodiscard]] Operands rotated(const Problem& problem, const Operands& operands,
+                                 std::int64_t by) const override {
+    Operands rotated = operands;
+    for (const AttentionSlot slot : {kAttentionK, kAttentionV}) {
+      if (persistent(problem, slot)) rotated[slot] = rotated_columns(operands[slot], by);
+    }
+    return rotated;
   }
 
   [[nodiscard]] std::vector<OutputSpec> outputs(const Problem& problem,

@@ -5,6 +5,7 @@
 #include "harness/registry.h"
 #include "reference/block_q4_k.h"
 #include "reference/qgemm_parts.h"
+#include "reference/rotated.h"
 
 namespace pareto {
 namespace {
@@ -161,6 +162,20 @@ class QgemmOp : public Op {
       default:
         return true;
     }
+  }
+
+  // Codes and scales of other rows are valid whatever stood there before: so it is with the blocks
+  // of fp8_e4m3_block128, whose rows and scales move apart.
+  Operands rotated(const Problem& problem, const Operands& operands,
+                   std::int64_t by) const override {
+    Operands rotated = operands;
+    for (int slot = 0; slot < kQgemmSlotCount; ++slot) {
+      if (persistent(problem, slot)) {
+        rotated[static_cast<std::size_t>(slot)] =
+            rotated_rows(operands[static_cast<std::size_t>(slot)], by);
+      }
+    }
+    return rotated;
   }
 
   std::vector<OutputSpec> outputs(const Problem& problem, const Operands&) const override {

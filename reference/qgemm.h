@@ -20,15 +20,14 @@
 //   nf4_g64            bf16|fp16    u8 [N,⌈K/2⌉] nibbles   fp32 [N,G] absmax
 //   mxfp4              bf16|fp16    u8 [N,⌈K/2⌉] nibbles   u8 [N,G] E8M0
 //   mxfp6_e2m3, _e3m2  bf16|fp16    u8 [N,⌈K/4⌉·3] sextets u8 [N,G] E8M0
-//   nvfp4              bf16|fp16    u8 [N,⌈K/2⌉] nibbles   E4M3 [N,G]         w_tensor_scale fp32
-//   [1] fp8_e4m3, _e5m2    fp32         E4M3|E5M2 [N,K]        fp32 [N] fp8_e4m3_block128  fp32
-//   E4M3 [N,K]             fp32 [⌈N/128⌉,⌈K/128⌉] mxfp8              fp32         E4M3 [N,K] u8
-//   [N,G] E8M0 operands=s8|u8     s8|u8 [M,K]  s8 [N,K], −128 too     fp32 [N]           x_scale
-//   fp32 [M],
-//                                                                             x_zero s32 [M] or
-//                                                                             absent
-//   every scheme                                                              bias fp32 [N] or
-//   absent
+//   nvfp4              bf16|fp16    u8 [N,⌈K/2⌉] nibbles   E4M3 [N,G]         (below)
+//   fp8_e4m3, _e5m2    fp32         E4M3|E5M2 [N,K]        fp32 [N]
+//   fp8_e4m3_block128  fp32         E4M3 [N,K]             fp32 [⌈N/128⌉,⌈K/128⌉]
+//   mxfp8              fp32         E4M3 [N,K]             u8 [N,G] E8M0
+//   operands=s8|u8     s8|u8 [M,K]  s8 [N,K], −128 too     fp32 [N]           (below)
+//
+// Besides: w_tensor_scale fp32 [1] under nvfp4; x_scale fp32 [M] and, or absent, x_zero s32 [M]
+// with integer operands; bias fp32 [N], or absent, under every scheme.
 //
 // Nibbles: byte j of a row holds k = 2j low and k = 2j+1 high. int4: code = value + 8 (asym: value
 // = (code − zero)·scale). nf4: index into kNf4Table. mxfp4, nvfp4: E2M1 codes. Sextets: code k

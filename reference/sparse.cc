@@ -151,6 +151,10 @@ class SparseOp : public Op {
     return encode_sparse(problem, inputs);
   }
   bool persistent(const Problem& /*problem*/, int slot) const override { return slot != kSparseX; }
+  Operands rotated(const Problem& problem, const Operands& operands,
+                   std::int64_t by) const override {
+    return rotated_sparse(problem, operands, by);
+  }
 
   std::vector<OutputSpec> outputs(const Problem& problem,
                                   const Operands& /*operands*/) const override {

@@ -61,6 +61,9 @@ enum class SparseTerm : std::uint8_t {
   kCount,
 };
 
+/// sparse_rotated.cc, see Op::rotated
+Operands rotated_sparse(const Problem& problem, const Operands& operands, std::int64_t by);
+
 // sparse_reference.cc
 ReferenceTerms sparse_reference(const Problem& problem, const Operands& operands,
                                 const Positions& positions, int threads);

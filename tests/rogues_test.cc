@@ -122,6 +122,13 @@ TEST(Rogues, WhoIsRightOnlyWhereABigResultIsComparedIsRefused) {
   EXPECT_NE(message.find("right only where it is usually compared"), std::string::npos) << message;
 }
 
+TEST(Rogues, WhoKeepsOneCopyOfTheWeightsOfAllColdSetsIsRefused) {
+  const CaseRecord record = record_of("rogue_keeps_one_copy_of_weights", "cold");
+  const std::string message = record.row.at("check_message");
+  EXPECT_EQ(record.row.at("check_status"), "fail");
+  EXPECT_NE(message.find("with other weights of the same kind"), std::string::npos) << message;
+}
+
 // Of calls so short that many make a sample.
 TEST(Rogues, WhoComputesOnlySomeCallsOfASampleIsRefused) {
   const CaseRecord record =
@@ -208,7 +215,7 @@ TEST(Rogues, EveryRegisteredRogueIsInTheGallery) {
     rogues += rogue && variant->needs_cuda == 0;
     on_device += rogue && variant->needs_cuda > 0;
   }
-  constexpr int kTricksAndControl = 39;
+  constexpr int kTricksAndControl = 40;
   constexpr int kCudaTricksAndControl = 9;
   EXPECT_EQ(rogues, kTricksAndControl);
   EXPECT_TRUE(on_device == 0 || on_device == kCudaTricksAndControl) << on_device;

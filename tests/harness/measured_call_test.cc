@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/clock.h"
@@ -18,17 +24,24 @@ void spin(double seconds) {
   }
 }
 
+/// A case of the toy op and what its calls need.
+struct ToyCase {
+  ToyCase(toy::Body body, const std::string& cache) : variant(toy::variant(std::move(body))) {
+    subject.variant = &variant;
+    subject.problem = Problem(toy::op());
+    subject.source = {.distribution = "normal", .seed = 1};
+    subject.cache = cache;
+  }
+  Variant variant;
+  Case subject;
+  ThreadPool pool{1};
+};
+
 /// What the checks of timed calls say of `body`, after some visits of `calls` calls per sample.
 std::string failure_of(toy::Body body, std::int64_t calls) {
-  const Variant variant = toy::variant(std::move(body));
-  Case subject;
-  subject.variant = &variant;
-  subject.problem = Problem(toy::op());
-  subject.source = {.distribution = "normal", .seed = 1};
-  subject.cache = "warm";
-  Contents contents(subject.problem, subject.source, 3, 1);
-  ThreadPool pool(1);
-  MeasuredCall call(subject, contents, pool);
+  ToyCase toy(std::move(body), "warm");
+  Contents contents(toy.subject.problem, toy.subject.source, 3, 1);
+  MeasuredCall call(toy.subject, contents, toy.pool);
   for (int visit = 0; visit < 8; ++visit) {
     call.begin_visit();
     for (int i = 0; i < 4; ++i) {
@@ -70,6 +83,60 @@ TEST(MeasuredCall, RejectsAResultThatIsRememberedByContent) {
       },
       4);
   EXPECT_EQ(failure.substr(0, failure.find(':')), "cached") << failure;
+}
+
+// Packed once for equal weights, they would stay in the caches.
+TEST(MeasuredCall, ColdSetsHoldWeightsOfTheirOwn) {
+  std::set<std::vector<float>> weights;
+  ToyCase toy(
+      [&](const Call& call, const Tensor& w) {
+        weights.emplace(w.span<const float>().begin(), w.span<const float>().end());
+        toy::compute(call, w);
+      },
+      "cold");
+  Contents contents(toy.subject.problem, toy.subject.source, 3, 1);
+  MeasuredCall call(toy.subject, contents, toy.pool);
+  ASSERT_GT(call.sets(), 5U);
+  call.sample(static_cast<std::int64_t>(call.sets()));
+  const auto rows = static_cast<std::size_t>(toy.subject.problem.size("N"));
+  EXPECT_EQ(weights.size(), rows);  // as many as rotations of so few rows can give
+  EXPECT_EQ(call.failure(), "");
+}
+
+// Also in visits whose first sample is audited.
+TEST(MeasuredCall, ColdSamplesFindNoSetThatWasJustCalled) {
+  std::map<const std::byte*, std::int64_t> last_call;
+  std::int64_t calls = 0;
+  bool sampling = false;
+  std::int64_t closest = std::numeric_limits<std::int64_t>::max();
+  ToyCase toy(
+      [&](const Call& call, const Tensor& w) {
+        toy::compute(call, w);
+        const auto before = last_call.find(w.data);
+        if (sampling && before != last_call.end()) {
+          closest = std::min(closest, calls - before->second);
+        }
+        last_call[w.data] = calls++;
+      },
+      "cold");
+  Contents contents(toy.subject.problem, toy.subject.source, 2, 1);
+  MeasuredCall call(toy.subject, contents, toy.pool);
+  // Once around, so that every set has been called.
+  call.sample(static_cast<std::int64_t>(call.sets()));
+  constexpr std::int64_t kBatch = 5;
+  call.sample(kBatch);
+  for (int visit = 0; visit < 4; ++visit) {
+    call.begin_visit();
+    for (int i = 0; i < 4; ++i) {
+      call.before_sample();
+      sampling = true;
+      call.sample(kBatch);
+      sampling = false;
+    }
+    call.end_visit();
+  }
+  EXPECT_GE(closest, static_cast<std::int64_t>(call.sets()));
+  EXPECT_EQ(call.failure(), "");
 }
 
 }  // namespace

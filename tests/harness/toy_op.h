@@ -15,6 +15,7 @@
 #include "harness/errors.h"
 #include "harness/op.h"
 #include "harness/variant.h"
+#include "reference/rotated.h"
 
 namespace pareto::toy {
 
@@ -51,6 +52,9 @@ class Op : public pareto::Op {
     return {inputs.at("x"), inputs.at("w")};
   }
   bool persistent(const Problem&, int slot) const override { return slot == 1; }
+  Operands rotated(const Problem&, const Operands& operands, std::int64_t by) const override {
+    return {operands[0], rotated_rows(operands[1], by)};
+  }
   std::vector<OutputSpec> outputs(const Problem& problem, const Operands&) const override {
     return {{"y", DType::kF32, {problem.size("M"), problem.size("N")}}};
   }
