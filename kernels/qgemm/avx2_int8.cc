@@ -15,6 +15,7 @@
 #include "kernels/qgemm/pack_panels.h"
 #include "kernels/qgemm/pack_strip.h"
 #include "kernels/qgemm/pair_tile_avx2.h"
+#include "kernels/qgemm/panel_streams.h"
 #include "kernels/qgemm/quantize_avx2.h"
 #include "kernels/qgemm/store_avx2.h"
 #include "kernels/qgemm/tile_avx2.h"
@@ -93,7 +94,11 @@ class Int8Qgemm : public Prepared {
         pack_codes(codes, strip, s);
       }
     });
-    gemm_.multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call), call.pool);
+    if (p_.M == 1) {
+      multiply_one_row(epilogue(call), call.pool);
+    } else {
+      gemm_.multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call), call.pool);
+    }
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override {
@@ -142,6 +147,33 @@ class Int8Qgemm : public Prepared {
     }
     pack_strip(reinterpret_cast<const std::uint64_t*>(codes), padded_K_ / 4, strip.rows, steps_,
                steps_, reinterpret_cast<std::uint64_t*>(out));
+  }
+
+  // Every thread reads its panels from several places at once.
+  void multiply_one_row(const Epilogue& epilogue, ThreadPool& pool) {
+    using Step = Avx2StepS16;
+    static constexpr decltype(&row_of_panels_avx2<Step, 1>) kFunctions[] = {
+        nullptr, &row_of_panels_avx2<Step, 1>, &row_of_panels_avx2<Step, 2>,
+        &row_of_panels_avx2<Step, kAvx2RowStreams>};
+    const auto* w = reinterpret_cast<const std::byte*>(w_.data());
+    pool.run([&](int thread, int threads) {
+      const auto [begin, end] = share_of(gemm_.panels(), thread, threads);
+      for_panels_apart<kAvx2RowStreams>(begin, end, [&](std::span<const std::int64_t> numbers) {
+        const std::byte* panels[kAvx2RowStreams];
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          panels[i] = w + numbers[i] * gemm_.panel_bytes();
+        }
+        alignas(64) std::byte c[kAvx2RowStreams * kAvx2TileColumns * sizeof(std::int32_t)];
+        kFunctions[numbers.size()](gemm_.strip_data(0), panels, steps_, c);
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          const std::int64_t column = numbers[i] * kAvx2TileColumns;
+          const auto columns =
+              static_cast<int>(std::min<std::int64_t>(kAvx2TileColumns, p_.N - column));
+          store_s32_avx2<>(epilogue, {0, column, 1, columns},
+                           c + i * kAvx2TileColumns * sizeof(std::int32_t));
+        }
+      });
+    });
   }
 
   // s16 codes of row m, and zeros beyond K.

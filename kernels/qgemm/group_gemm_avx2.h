@@ -12,6 +12,7 @@
 #include "kernels/qgemm/group_tile_avx2.h"
 #include "kernels/qgemm/pack_groups.h"
 #include "kernels/qgemm/pack_panels.h"
+#include "kernels/qgemm/panel_streams.h"
 #include "kernels/qgemm/store_avx2.h"
 #include "kernels/qgemm/tile_gemm.h"
 #include "reference/qgemm.h"
@@ -72,22 +73,21 @@ class GroupQgemmAvx2 : public Prepared {
     const auto rows = static_cast<int>(p_.M);
     pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(gemm_.panels(), thread, threads);
-      const std::int64_t apart = (end - begin + kAvx2GroupStreams - 1) / kAvx2GroupStreams;
-      for (std::int64_t first = begin; first < begin + apart; ++first) {
+      for_panels_apart<kAvx2GroupStreams>(begin, end, [&](std::span<const std::int64_t> numbers) {
         const std::byte* panels[kAvx2GroupStreams];
-        int count = 0;
-        for (std::int64_t p = first; p < end; p += apart) {
-          panels[count++] = w_.data() + p * gemm_.panel_bytes();
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          panels[i] = w_.data() + numbers[i] * gemm_.panel_bytes();
         }
         alignas(64) float c[kAvx2GroupStreams * kAvx2GroupRows * kAvx2TileColumns];
-        kFunctions[rows](gemm_.strip_data(0), panels, count, steps_, c);
-        for (int i = 0; i < count; ++i) {
-          const std::int64_t column = (first + i * apart) * kAvx2TileColumns;
+        kFunctions[rows](gemm_.strip_data(0), panels, static_cast<int>(numbers.size()), steps_, c);
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+          const std::int64_t column = numbers[i] * kAvx2TileColumns;
           const auto columns =
               static_cast<int>(std::min<std::int64_t>(kAvx2TileColumns, p_.N - column));
-          store_f32_avx2(epilogue, {0, column, rows, columns}, c + i * rows * kAvx2TileColumns);
+          store_f32_avx2(epilogue, {0, column, rows, columns},
+                         c + static_cast<int>(i) * rows * kAvx2TileColumns);
         }
-      }
+      });
     });
   }
 

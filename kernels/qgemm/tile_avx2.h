@@ -22,6 +22,12 @@ inline constexpr int kAvx2TileColumns = 32;
 /// How far ahead of its use a streamed panel is fetched.
 inline constexpr int kAvx2AheadBytes = 8192;
 
+/// A single row meets so many panels side by side, each of which is fetched a little ahead: as fast
+/// as memory can be read (int8 from DRAM on Zen 3: 97 to 103 % of plain reads in four streams; two
+/// panels 88 %, one 67 %, three fetched 2 KiB ahead 84 %).
+inline constexpr int kAvx2RowStreams = 3;
+inline constexpr int kAvx2RowAheadBytes = 512;
+
 /// One step: one fp32 of K; W fp32 [32].
 struct Avx2StepF32 {
   using Reg = __m256;
@@ -113,6 +119,37 @@ const TileFunction* step_tiles_avx2(std::integer_sequence<int, kRowsLessOne...> 
   static constexpr TileFunction kTiles[] = {nullptr,
                                             &step_tile_avx2<Step, kRowsLessOne + 1, kStream>...};
   return kTiles;
+}
+
+/// c[kPanels][32] = one row · each of `kPanels` panels, which are read side by side.
+template <typename Step, int kPanels>
+void row_of_panels_avx2(const std::byte* a, const std::byte* const* w, std::int64_t steps,
+                        std::byte* c) {
+  typename Step::Reg sum[kPanels][4];
+  const std::byte* from[kPanels];
+#pragma GCC unroll 3
+  for (int p = 0; p < kPanels; ++p) {
+    from[p] = w[p];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sum[p][v] = Step::zero();
+  }
+  for (; steps > 0; --steps, a += 4) {
+    const typename Step::Reg x = Step::broadcast(a);
+#pragma GCC unroll 3
+    for (int p = 0; p < kPanels; ++p) {
+      _mm_prefetch(reinterpret_cast<const char*>(from[p]) + kAvx2RowAheadBytes, _MM_HINT_T0);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        sum[p][v] = Step::multiply_add(sum[p][v], Step::load_w(from[p], v), x);
+      }
+      from[p] += Step::kStepBytes;
+    }
+  }
+#pragma GCC unroll 3
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) Step::store(c + p * 128 + v * 32, sum[p][v]);
+  }
 }
 
 /// The tile set of one kind of step.

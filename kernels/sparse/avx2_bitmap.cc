@@ -1,4 +1,5 @@
-// Bitmap W with AVX2: nonzeros expanded into lanes over rows of W, then dense tiles.
+// W of format bitmap, or csr as one, with AVX2: nonzeros expanded into lanes over rows of W, then
+// dense tiles.
 //
 // Idea: W is read packed, one bit per place and the nonzeros: in registers (bitmap_panels.h), for
 // many tokens ahead of the dense product (tiled_layer_avx2.h). 8 values of 16 bits meet a shuffle
@@ -48,7 +49,7 @@ const Registration registration{{
     .name = "avx2_bitmap",
     .summary = "bitmap expanded in registers (few tokens) or ahead of dense tiles",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
-    .limits = {{.key = "format", .values = {"bitmap"}}},
+    .limits = {{.key = "format", .values = {"csr", "bitmap"}}},
     .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",

@@ -1,8 +1,8 @@
-// bf16 W of format bitmap, 2to4 or bsr with vdpbf16ps: twice the products of an fp32 FMA.
+// bf16 W of format csr, bitmap, 2to4 or bsr with vdpbf16ps: twice the products of an fp32 FMA.
 //
-// Idea: a lane holds two neighbouring columns of one row; bitmap and 2to4 (as a bitmap, the same
-// 9 bits per weight) are expanded by vpexpandw in registers, a vector ahead of the products; the
-// first strip of tokens keeps what it expands for those that follow (pair_panels.h).
+// Idea: a lane holds two neighbouring columns of one row; bitmaps (csr and 2to4 as such) are
+// expanded by vpexpandw in registers, a vector ahead of the products; the first strip of tokens
+// keeps what it expands for those that follow (pair_panels.h).
 // Bottleneck: vdpbf16ps; reading W when there are few tokens. Zeros are multiplied.
 #include <cstdint>
 
@@ -57,7 +57,8 @@ const Registration registration{{
     .name = "avx512_bf16",
     .summary = "vdpbf16ps on pairs of columns, bitmaps expanded by vpexpandw",
     .needs = static_cast<IsaSet>(Isa::kAvx512) | Isa::kAvx512Bf16 | Isa::kAvx512Vbmi2,
-    .limits = {{.key = "format", .values = {"bitmap", "2to4", "bsr16", "bsr32", "bsr64", "bsr128"}},
+    .limits = {{.key = "format",
+                .values = {"csr", "bitmap", "2to4", "bsr16", "bsr32", "bsr64", "bsr128"}},
                {.key = "dtype", .values = {"bf16"}}},
     .arithmetic = multiplies_zeros_in_pairs,
     .prepare = prepare,

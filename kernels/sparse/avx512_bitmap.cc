@@ -1,4 +1,5 @@
-// Bitmap W with AVX-512: nonzeros expanded into lanes over rows of W, then dense tiles.
+// W of format bitmap, or csr as one, with AVX-512: nonzeros expanded into lanes over rows of W,
+// then dense tiles.
 //
 // Idea: W is read packed, one bit per place and the nonzeros (bitmap_panels.h).
 // Bottleneck: expansion and FMA; reading W when there are few tokens. Zeros are multiplied.
@@ -56,7 +57,7 @@ const Registration registration{{
     .name = "avx512_bitmap",
     .summary = "bitmap expanded in registers (few tokens) or ahead of dense tiles",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
-    .limits = {{.key = "format", .values = {"bitmap"}}},
+    .limits = {{.key = "format", .values = {"csr", "bitmap"}}},
     .arithmetic = multiplies_zeros,
     .prepare = prepare,
     .unit = "fma_fp32",

@@ -1,5 +1,6 @@
-// Bitmap W in panels: per column of K one bit per row of the panel, and the nonzeros of the column
-// packed one after the other. Included inside V's target region after panel_tiles.h.
+// W of format bitmap or csr in panels, as a bitmap: per column of K one bit per row of the panel,
+// and the nonzeros of the column packed one after the other. Included inside V's target region
+// after panel_tiles.h.
 //
 // Few tokens: vectors are expanded in registers as the tile runs, so that W is read once, packed.
 // More tokens than two strips: a chunk of columns is expanded into a buffer that stays in L2 and
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "kernels/sparse/panel_tiles.h"
+#include "kernels/sparse/stored_rows.h"
 
 namespace pareto {
 
@@ -74,8 +76,11 @@ class BitmapPanels : public PanelWeights {
         mask_(panels() * k_padded_ * kVectors),
         start_(panels() * chunks_),
         values_(in[kSparseValues].elements() * kSize) {
+    const std::vector<std::uint64_t> words = bitmap_masks(problem, in);
     std::int64_t place = 0;
-    for (std::int64_t panel = 0; panel < panels(); ++panel) place = pack(in, panel, place);
+    for (std::int64_t panel = 0; panel < panels(); ++panel) {
+      place = pack(in, words.data(), panel, place);
+    }
   }
 
   /// From column k on, a multiple of kChunkColumns.
@@ -163,8 +168,8 @@ class BitmapPanels : public PanelWeights {
   }
 
   /// Values go to `place` and on; returns where they end.
-  std::int64_t pack(std::span<const Tensor> in, std::int64_t panel, std::int64_t place) {
-    const std::uint64_t* words = in[kSparseMeta].as<const std::uint64_t>();
+  std::int64_t pack(std::span<const Tensor> in, const std::uint64_t* words, std::int64_t panel,
+                    std::int64_t place) {
     const std::int64_t* offset = in[kSparseOffset].as<const std::int64_t>();
     const std::int64_t first = panel * kPanel;
     const std::int64_t rows = std::min<std::int64_t>(kPanel, p_.N - first);

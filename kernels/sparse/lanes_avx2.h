@@ -105,14 +105,29 @@ struct SparseAvx2 : Avx2F32 {
     return _mm256_cvtph_ps(_mm_shuffle_epi8(values, _mm_load_si128(rank)));
   }
 
+  /// p[index[0 … 8)], of 16 or 32 bits. One by one: vgatherdps takes 2.1 cycles an element on Zen
+  /// 3, this 0.84 (with a load for each index 1.05).
   template <typename Index>
-  static __m256i load_index(const Index* p) {
-    if constexpr (sizeof(Index) == 4) {
-      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    }
-    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  static Reg gather(const float* p, const Index* index) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(gather_quad(p, index)),
+                                gather_quad(p, index + 4), 1);
   }
-  static Reg gather(const float* p, __m256i index) { return _mm256_i32gather_ps(p, index, 4); }
+
+  template <typename Index>
+  static __m128 gather_quad(const float* p, const Index* index) {
+    constexpr unsigned kBits = 8 * sizeof(Index);
+    std::uint64_t low;
+    std::memcpy(&low, index, sizeof(low));
+    std::uint64_t high = low >> 32U;
+    if constexpr (sizeof(Index) == 4) std::memcpy(&high, index + 2, sizeof(high));
+    const auto at = [p](std::uint64_t pair, unsigned shift) {
+      return _mm_load_ss(p + static_cast<Index>(pair >> shift));
+    };
+    __m128 quad = at(low, 0);
+    quad = _mm_insert_ps(quad, at(low, kBits), 0x10);
+    quad = _mm_insert_ps(quad, at(high, 0), 0x20);
+    return _mm_insert_ps(quad, at(high, kBits), 0x30);
+  }
 
   static Reg broadcast4(const float* p) {
     return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));

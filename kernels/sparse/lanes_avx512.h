@@ -61,12 +61,15 @@ struct SparseAvx512 : Avx512F32 {
     return x;
   }
 
+  /// p[index[0 … 16)], of 16 or 32 bits.
   template <typename Index>
-  static __m512i load_index(const Index* p) {
-    if constexpr (sizeof(Index) == 4) return _mm512_loadu_si512(p);
-    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  static Reg gather(const float* p, const Index* index) {
+    if constexpr (sizeof(Index) == 4) {
+      return _mm512_i32gather_ps(_mm512_loadu_si512(index), p, 4);
+    }
+    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index));
+    return _mm512_i32gather_ps(_mm512_cvtepu16_epi32(words), p, 4);
   }
-  static Reg gather(const float* p, __m512i index) { return _mm512_i32gather_ps(index, p, 4); }
 
   static Reg broadcast4(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
   static Control load_control(const std::byte* p) {

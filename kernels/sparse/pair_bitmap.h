@@ -1,5 +1,5 @@
-// W of format bitmap or 2to4 as a bitmap over pairs of columns: per pair 32 places of each vector
-// of 16 rows as a mask, and the nonzeros one after the other in the order of these places.
+// W of format csr, bitmap or 2to4 as a bitmap over pairs of columns: per pair 32 places of each
+// vector of 16 rows as a mask, and the nonzeros one after the other in the order of these places.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,7 @@ typename V::Reg sell_slice(const float* value, const Index* index, std::int64_t 
   for (; count > 0; --count, value += V::kLanes, index += V::kLanes) {
     __builtin_prefetch(reinterpret_cast<const std::byte*>(value) + kAheadBytes);
     __builtin_prefetch(reinterpret_cast<const std::byte*>(index) + kAheadBytes / 2);
-    sum = V::fma(V::load(value), V::gather(x, V::load_index(index)), sum);
+    sum = V::fma(V::load(value), V::gather(x, index), sum);
   }
   return sum;
 }

@@ -7,6 +7,24 @@
 
 namespace pareto {
 
+std::vector<std::uint64_t> bitmap_masks(const SparseProblem& problem, std::span<const Tensor> in) {
+  const std::int64_t words = problem.words();
+  std::vector<std::uint64_t> masks(static_cast<std::size_t>(problem.N * words));
+  if (problem.format == SparseFormat::kBitmap) {
+    std::copy_n(in[kSparseMeta].as<const std::uint64_t>(), masks.size(), masks.begin());
+    return masks;
+  }
+  const std::int64_t* offset = in[kSparseOffset].as<const std::int64_t>();
+  const std::int32_t* column = in[kSparseIndex].as<const std::int32_t>();
+  for (std::int64_t n = 0; n < problem.N; ++n) {
+    for (std::int64_t i = offset[n]; i < offset[n + 1]; ++i) {
+      masks[static_cast<std::size_t>(n * words + column[i] / kBitmapBits)] |=
+          std::uint64_t{1} << static_cast<unsigned>(column[i] % kBitmapBits);
+    }
+  }
+  return masks;
+}
+
 float widened(const Tensor& tensor, std::int64_t i) {
   if (tensor.dtype == DType::kF32) return tensor.as<const float>()[i];
   const std::uint16_t code = tensor.as<const std::uint16_t>()[i];

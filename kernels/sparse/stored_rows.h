@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "harness/tensor.h"
 #include "reference/sparse.h"
@@ -37,6 +38,10 @@ class StoredRows {
   const SparseProblem& p_;
   std::span<const Tensor> in_;
 };
+
+/// The masks [N][words()] of format bitmap, whose offsets and values are those of csr, too: from W
+/// in either format.
+std::vector<std::uint64_t> bitmap_masks(const SparseProblem& problem, std::span<const Tensor> in);
 
 /// Element i of a tensor of fp32, bf16 or fp16 as fp32.
 float widened(const Tensor& tensor, std::int64_t i);

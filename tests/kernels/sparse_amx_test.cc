@@ -143,9 +143,10 @@ TEST(StepPanels, JoinsBlocksThatFillATile) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, SparseAmx,
-                         testing::Values(Kernel{"amx_bf16", "bitmap"}, Kernel{"amx_bf16", "2to4"},
-                                         Kernel{"amx_bf16", "bsr16"}, Kernel{"amx_bf16", "bsr32"},
-                                         Kernel{"amx_bf16", "bsr64"}, Kernel{"amx_bf16", "bsr128"},
+                         testing::Values(Kernel{"amx_bf16", "csr"}, Kernel{"amx_bf16", "bitmap"},
+                                         Kernel{"amx_bf16", "2to4"}, Kernel{"amx_bf16", "bsr16"},
+                                         Kernel{"amx_bf16", "bsr32"}, Kernel{"amx_bf16", "bsr64"},
+                                         Kernel{"amx_bf16", "bsr128"},
                                          Kernel{"amx_dense_bf16", "csr"},
                                          Kernel{"amx_dense_bf16", "skip_x"}),
                          [](const auto& info) {

@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include "harness/check_battery.h"
 #include "harness/checker.h"
 #include "harness/registry.h"
+#include "kernels/sparse/pair_bitmap.h"
 
 namespace pareto {
 namespace {
@@ -122,6 +127,34 @@ TEST(SparseBitmap, PassesWithoutZeros) {
   for (const char* options : {"M=9 N=64 K=512", "M=16 N=48 K=24", "M=30 N=64 K=1024"}) {
     const Problem problem = make(std::string("sparsity=0 format=bitmap dtype=bf16 ") + options);
     for (const Variant* variant : runnable(problem)) expect_pass(*variant, problem, false);
+  }
+}
+
+// What AVX-512 and AMX multiply, whether W came as csr or as a bitmap.
+TEST(PairBitmap, IsTheSameFromEitherFormat) {
+  std::vector<PairBitmap> packed;
+  for (const char* format : {"csr", "bitmap"}) {
+    const Problem problem =
+        make(std::string("M=3 N=75 K=131 sparsity=0.6 dtype=bf16 format=") + format);
+    const Operands operands = problem.op().encode(problem, problem.op().draw(problem, Draw{}));
+    std::vector<Tensor> in;
+    for (const HostTensor& operand : operands) in.push_back(operand.view());
+    packed.emplace_back(SparseProblem::from(problem), in, 2, 68, 32);
+  }
+  ASSERT_EQ(packed[0].bytes(), packed[1].bytes());
+  for (std::int64_t panel = 0; panel < packed[0].panels(); ++panel) {
+    for (std::int64_t chunk = 0; chunk < 3; ++chunk) {
+      const std::uint32_t* masks[] = {packed[0].masks(panel, 32 * chunk),
+                                      packed[1].masks(panel, 32 * chunk)};
+      const std::int64_t count = 2 * std::min<std::int64_t>(32, 68 - 32 * chunk);
+      EXPECT_TRUE(std::equal(masks[0], masks[0] + count, masks[1])) << panel << " " << chunk;
+      std::int64_t values = 0;
+      for (std::int64_t i = 0; i < count; ++i) values += std::popcount(masks[0][i]);
+      EXPECT_GT(values, 0);
+      EXPECT_EQ(std::memcmp(packed[0].values(panel, chunk), packed[1].values(panel, chunk),
+                            static_cast<std::size_t>(values) * sizeof(std::uint16_t)),
+                0);
+    }
   }
 }
 
