@@ -82,6 +82,13 @@ inline __m256 from_bf16_avx2(__m128i x) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
 }
 
+/// The even and the odd ones of 16 words of bf16.
+inline void split_bf16_avx2(__m256i words, __m256& even, __m256& odd) {
+  even = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
+  odd = _mm256_castsi256_ps(_mm256_and_si256(words, high));
+}
+
 /// 8 values of fp32, bf16 or fp16 as fp32.
 inline __m256 load_float_avx2(const std::byte* p, DType dtype) {
   if (dtype == DType::kF32) return _mm256_loadu_ps(reinterpret_cast<const float*>(p));

@@ -38,16 +38,23 @@ template <DType kStored>
 struct DecodeF32Avx2 : AttentionLanesAvx2 {
   static constexpr int kRows = 4;
   static constexpr int kScoreSums = 8;
-  static constexpr int kColumnStep = 1;
-  static constexpr CodeOrder kOrder = CodeOrder::kPlain;
+  // Two registers of bf16 are widened by one instruction each.
+  static constexpr bool kInPairs = kStored == DType::kBf16;
+  static constexpr int kColumnStep = kInPairs ? 2 : 1;
+  static constexpr CodeOrder kOrder = kInPairs ? CodeOrder::kInterleaved : CodeOrder::kPlain;
   static constexpr int kPair = 1;
   static constexpr int kExpDegree = 5;
+  static constexpr std::int64_t kAheadBytes = 4 << 10;
   static constexpr std::int64_t kLoadBytes = kLanes * kBytesOf<kStored>;
 
   static Reg load_one(const std::byte* p) { return load_codes_avx2(p, kStored); }
   static void load_two(const std::byte* p, Reg& low, Reg& high) {
-    low = load_one(p);
-    high = load_one(p + kLoadBytes);
+    if constexpr (kInPairs) {
+      split_bf16_avx2(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), low, high);
+    } else {
+      low = load_one(p);
+      high = load_one(p + kLoadBytes);
+    }
   }
   static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm256_fmadd_ps(w, x, c); }
   static void store_page_weights(std::uint32_t* p, const Reg (&w)[2]) {

@@ -128,7 +128,7 @@ class DecodeFloatPages {
       if (!terms.sees(page.first_key + j)) continue;
       const float weight = T::weight_at(weights(r, space), j);
       for (std::int64_t c = 0; c < layout_.columns; ++c) {
-        o[c] += weight * T::value_at(v, layout_.v_at(j, c));
+        o[c] += weight * T::value_at(v, place_of(layout_.v_at(j, c), layout_.order));
       }
     }
   }

@@ -17,6 +17,7 @@ struct DecodeLanesAvx512 : AttentionLanesAvx512 {
   static constexpr int kScoreSums = 16;
   static constexpr int kColumnStep = 1;
   static constexpr CodeOrder kOrder = CodeOrder::kPlain;
+  static constexpr std::int64_t kAheadBytes = 0;
 
   /// True for NaN, too.
   static bool any_above_zero(Reg a, Reg b) {

@@ -9,13 +9,6 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) {
   return (value + step - 1) / step * step;
 }
 
-/// Where the page holds its code number `at`.
-std::int64_t place_of(std::int64_t at, CodeOrder order) {
-  if (order == CodeOrder::kPlain) return at;
-  const std::int64_t half = at / 32 % 2;
-  return at / 64 * 64 + at % 32 / 8 * 16 + half * 8 + at % 8;
-}
-
 bool is_finite(std::uint32_t code, DType dtype) {
   std::uint32_t exponent = 0;  // one-byte types are refused unless finite
   if (dtype == DType::kF32) exponent = 0x7f800000;
@@ -72,6 +65,13 @@ void with_code_type(std::int64_t element_bytes, const Body& body) {
 }
 
 }  // namespace
+
+std::int64_t place_of(std::int64_t at, CodeOrder order) {
+  if (order == CodeOrder::kPlain) return at;
+  if (order == CodeOrder::kInterleaved) return at / 16 * 16 + at % 8 * 2 + at / 8 % 2;
+  const std::int64_t half = at / 32 % 2;
+  return at / 64 * 64 + at % 32 / 8 * 16 + half * 8 + at % 8;
+}
 
 PageLayout PageLayout::of(const AttentionProblem& p, std::int64_t keys, std::int64_t pair,
                           std::int64_t panel, std::int64_t column_grain) {

@@ -23,11 +23,15 @@ inline constexpr std::int64_t kBytesOf = kType == DType::kF32                   
                                          : kType == DType::kBf16 || kType == DType::kF16 ? 2
                                                                                          : 1;
 
-/// How one-byte codes lie in 64 bytes that are widened to two registers.
+/// How codes lie where two registers of them are widened at a time.
 enum class CodeOrder : std::uint8_t {
   kPlain,
-  kHalves,  ///< bytes 16i … 16i + 7 are codes 8i …, the next eight codes 32 + 8i …
+  kHalves,  ///< of 64 bytes, bytes 16i … 16i + 7 are codes 8i …, the next eight 32 + 8i …
+  kInterleaved,  ///< of 16 words, words 2i and 2i + 1 are codes i and 8 + i
 };
+
+/// Where a page holds its code number `at`.
+std::int64_t place_of(std::int64_t at, CodeOrder order);
 
 /// One page: K [steps][keys][pair], V in panels of columns, each [keys / pair][its columns][pair],
 /// then, for int8, the scales of its keys and values, fp32 [keys] each. Zeros stand

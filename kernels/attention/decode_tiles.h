@@ -3,9 +3,9 @@
 // Included inside a `#pragma GCC target` region; T is the instruction set's policy. A page holds
 // two registers of keys, so that a step of K serves 2·R sums and one of V up to C·R; fewer rows
 // take several steps side by side, lest sums wait for themselves. Tiles read a page from its first
-// byte to its last: hardware prefetchers then keep up through all phases, while asking for lines
-// ahead slowed the stream down (Zen 4, 8 KiB ahead: 31 to 24 GB/s), and so did columns out of order
-// (to 18 GB/s).
+// byte to its last: the hardware prefetchers of Zen 4 then keep up through all phases, while asking
+// for lines ahead slowed the stream down (8 KiB ahead: 31 to 24 GB/s), and so did columns out of
+// order (to 18 GB/s). Those of Zen 3 do not: there T::kAheadBytes asks.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +15,12 @@
 #include <utility>
 
 namespace pareto {
+
+/// The line that is read so much later.
+template <typename T>
+[[gnu::always_inline]] inline void fetch_ahead(const std::byte* p) {
+  if constexpr (T::kAheadBytes > 0) __builtin_prefetch(p + T::kAheadBytes, 0, 3);
+}
 
 /// s[R][2 registers] = q[R][steps] · K [steps][2 registers].
 template <typename T, int R>
@@ -33,6 +39,7 @@ void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte
     for (int u = 0; u < kSteps; ++u) {
       typename T::Reg low;
       typename T::Reg high;
+      fetch_ahead<T>(k + (step + u) * 2 * T::kLoadBytes);
       T::load_two(k + (step + u) * 2 * T::kLoadBytes, low, high);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
@@ -77,6 +84,7 @@ void decode_value_tile(const std::uint32_t* p, std::int64_t ldp, const std::byte
   }
   for (std::int64_t step = 0; step < steps; ++step, v += C * T::kLoadBytes) {
     typename T::Reg w[C];
+    fetch_ahead<T>(v);
 #pragma GCC unroll 4
     for (int c = 0; c + 1 < C; c += 2) T::load_two(v + c * T::kLoadBytes, w[c], w[c + 1]);
     if constexpr (C % 2 == 1) w[C - 1] = T::load_one(v + (C - 1) * T::kLoadBytes);

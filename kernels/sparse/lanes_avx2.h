@@ -72,10 +72,7 @@ struct SparseAvx2 : Avx2F32 {
   }
   /// 8 of the even words of bf16 at `p`, and 8 of the odd ones.
   static void widen_words(const std::byte* p, Reg& even, Reg& odd) {
-    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    even = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
-    const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
-    odd = _mm256_castsi256_ps(_mm256_and_si256(words, high));
+    split_bf16_avx2(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), even, odd);
   }
   /// 4 values of kT from `p`.
   template <DType kT>
