@@ -26,14 +26,19 @@ bool same_outputs(std::span<const Tensor> got, const Outputs& want) {
   return true;
 }
 
+std::vector<std::int64_t> differing_elements(const Tensor& a, const Tensor& b) {
+  const std::size_t width = size_of(a.dtype);
+  std::vector<std::int64_t> differing;
+  for (std::int64_t i = 0; i < a.elements(); ++i) {
+    const std::size_t offset = static_cast<std::size_t>(i) * width;
+    if (std::memcmp(a.data + offset, b.data + offset, width) != 0) differing.push_back(i);
+  }
+  return differing;
+}
+
 /// "37 of 4096 elements of y [64, 64] differ; first at flat 12: got 1, verified 2".
 std::string difference(const Tensor& got, const Tensor& want) {
-  const std::size_t width = size_of(got.dtype);
-  std::vector<std::int64_t> wrong;
-  for (std::int64_t i = 0; i < got.elements(); ++i) {
-    const std::size_t offset = static_cast<std::size_t>(i) * width;
-    if (std::memcmp(got.data + offset, want.data + offset, width) != 0) wrong.push_back(i);
-  }
+  const std::vector<std::int64_t> wrong = differing_elements(got, want);
   return fmt::format(
       "{} of {} elements of {} differ; first at flat {}: got {:.9g}, verified {:.9g}; {}",
       wrong.size(), got.elements(), got.shape.text(), wrong.front(), value_at(got, wrong.front()),
@@ -51,11 +56,15 @@ void Audit::set_verified(std::int64_t content, Outputs outputs, Expected expecte
   verified_[content] = {std::move(outputs), std::move(expected), std::move(bounds)};
 }
 
-bool Audit::same_results(std::int64_t content, std::int64_t other) const {
-  const auto a = verified_.find(content);
-  const auto b = verified_.find(other);
-  return a != verified_.end() && b != verified_.end() &&
-         same_outputs(views_of(a->second.outputs), b->second.outputs);
+std::int64_t Audit::differences(std::int64_t content, std::int64_t other) const {
+  if (!has_verified(content) || !has_verified(other)) return -1;
+  const Outputs& a = verified_.at(content).outputs;
+  const Outputs& b = verified_.at(other).outputs;
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    count += static_cast<std::int64_t>(differing_elements(a[i].view(), b[i].view()).size());
+  }
+  return count;
 }
 
 bool Audit::wants(std::int64_t sample) const {

@@ -38,8 +38,8 @@ class Audit {
   [[nodiscard]] bool has_verified(std::int64_t content) const {
     return verified_.contains(content);
   }
-  /// True if both are verified and their outputs the same, bit for bit.
-  [[nodiscard]] bool same_results(std::int64_t content, std::int64_t other) const;
+  /// Elements of the outputs in which two contents differ; −1 if one of them is not verified.
+  [[nodiscard]] std::int64_t differences(std::int64_t content, std::int64_t other) const;
 
   /// True if this sample is to be audited; the draw depends on seed and number only.
   [[nodiscard]] bool wants(std::int64_t sample) const;
