@@ -34,6 +34,7 @@ void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte
     for (int r = 0; r < R; ++r) acc[u][r][0] = acc[u][r][1] = T::V::set1(0.0F);
   }
   std::int64_t step = 0;
+#pragma GCC unroll 2
   for (; step + kSteps <= steps; step += kSteps) {
 #pragma GCC unroll 4
     for (int u = 0; u < kSteps; ++u) {
@@ -82,6 +83,7 @@ void decode_value_tile(const std::uint32_t* p, std::int64_t ldp, const std::byte
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) acc[r][c] = T::load_floats(o + r * ldo + c * T::kLanes);
   }
+#pragma GCC unroll 4
   for (std::int64_t step = 0; step < steps; ++step, v += C * T::kLoadBytes) {
     typename T::Reg w[C];
     fetch_ahead<T>(v);

@@ -61,6 +61,11 @@ inline __attribute__((always_inline)) void multiply_tile(typename T::Reg (&acc)[
       }
     }
   }
+  if constexpr (kMore == 0) {
+    // What counts the steps is a fifth of the instructions of a step.
+#pragma GCC unroll 4
+    for (; steps > 0; --steps, ++a, b += ldb) multiply_step<T, R, C>(acc, a, lda, b);
+  }
   // Peeled off behind the loop above, these few steps would spill.
 #pragma GCC unroll 1
   for (; steps > 0; --steps, ++a, b += ldb) multiply_step<T, R, C>(acc, a, lda, b);

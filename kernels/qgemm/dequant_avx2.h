@@ -143,6 +143,7 @@ template <DequantFormat kFormat, int kRows, int kVectors>
   const auto* x = reinterpret_cast<const float*>(a);
   for (; steps > 0; --steps, w += kFormat.step_bytes()) {
     const std::byte* codes = w;
+#pragma GCC unroll 2
     for (int k = 0; k < kFormat.group; k += 2, codes += decoder.kPairBytes, x += 2 * kRows) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {

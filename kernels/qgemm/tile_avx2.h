@@ -71,6 +71,7 @@ template <typename Step, int kRows, int kVectors, bool kStream>
       sum[i][v] = accumulate ? Step::load(c + i * 128 + (first + v) * 32) : Step::zero();
     }
   }
+#pragma GCC unroll 4
   for (; steps > 0; --steps) {
     if constexpr (kStream) {
       for (int line = 0; line < Step::kStepBytes; line += 64) {
@@ -133,6 +134,7 @@ void row_of_panels_avx2(const std::byte* a, const std::byte* const* w, std::int6
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sum[p][v] = Step::zero();
   }
+#pragma GCC unroll 2
   for (; steps > 0; --steps, a += 4) {
     const typename Step::Reg x = Step::broadcast(a);
 #pragma GCC unroll 3

@@ -51,7 +51,8 @@ namespace pareto {
 struct SparseAvx2 : Avx2F32 {
   using Control = __m256i;  ///< 2-bit indices in the low bits of each dword
   static constexpr int kMaxAccumulators = 12;
-  static constexpr bool kUnrollsColumns = false;
+  /// Saves a tenth of the instructions; nothing is spilled.
+  static constexpr bool kUnrollsColumns = true;
   /// Streams of packed W that tiles of so many tokens read side by side: with one, memory is
   /// slower, and sums wait for one another.
   static constexpr int chains(int tokens) { return tokens <= 2 ? 2 : 1; }

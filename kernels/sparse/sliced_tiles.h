@@ -33,6 +33,7 @@ void sliced_block(std::span<const SlicedGroup> groups, const SlicedEntry* entrie
       }
     }
     const SlicedEntry* entry = entries + group.start;
+#pragma GCC unroll 2
     for (std::int32_t j = 0; j < group.count; ++j, entry += kGroup) {
       // Few tokens: the weights come from memory about as fast as they are multiplied.
       if constexpr (kVectors <= 2) {
