@@ -1,5 +1,5 @@
-// Weight-only and fp8 schemes as fp32 products: W decoded to fp32 in `prepare`, whatever the
-// instruction set.
+// Weight-only schemes, fp8 and groups of int8 as fp32 products: W decoded to fp32 in `prepare`,
+// whatever the instruction set.
 #pragma once
 
 #include <memory>
@@ -25,8 +25,7 @@ std::unique_ptr<Prepared> prepare_decoded(const Problem& problem, std::span<cons
 inline Arithmetic decoded_arithmetic(const Problem& problem) {
   const QgemmProblem p = QgemmProblem::from(problem);
   Arithmetic a;
-  const bool rounds_x = p.has_fp8_x() && p.x_kind != XKind::kMxfp8;
-  a.u_operand = kU32 * ((decoding_rounds(p.w_kind) ? 1 : 0) + (rounds_x ? 1 : 0));
+  a.u_operand = decoding_error(p);
   a.epilogue_roundings = p.has_bias ? 1 : 0;
   return a;
 }
@@ -36,8 +35,9 @@ Limit decoded_schemes() {
   Limit limit{.key = "scheme",
               .values = {"w4a16_g128", "w4a16_g32", "w4a16_asym_g128", "q8_0", "q4_0", "q4_k",
                          "nf4_g64", "mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "nvfp4"}};
-  if (Simd::kFp8) {
-    limit.values.insert(limit.values.end(), {"fp8_e4m3", "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"});
+  if (Simd::kQuantizesX) {
+    limit.values.insert(limit.values.end(), {"w4a8_g128", "q8_0_a8", "q4_0_a8", "fp8_e4m3",
+                                             "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"});
   }
   return limit;
 }

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "harness/aligned_buffer.h"
+#include "harness/arithmetic.h"
 #include "harness/tensor.h"
 #include "harness/thread_pool.h"
 #include "reference/qgemm.h"
@@ -27,6 +28,13 @@ inline AlignedBuffer<float> decoded_w(const QgemmProblem& p, std::span<const Ten
 inline bool decoding_rounds(WKind kind) {
   return kind == WKind::kS8 || kind == WKind::kQ4kBlock || kind == WKind::kNf4 ||
          kind == WKind::kNvfp4 || kind == WKind::kFp8Row || kind == WKind::kFp8Block;
+}
+
+/// What operands lose that are multiplied as decoded to fp32 (Arithmetic::u_operand): quantized x
+/// is rounded once more but under scales that are powers of two.
+inline double decoding_error(const QgemmProblem& p) {
+  const bool rounds_x = p.x_kind != XKind::kFloat && p.x_kind != XKind::kMxfp8;
+  return kU32 * ((decoding_rounds(p.w_kind) ? 1 : 0) + (rounds_x ? 1 : 0));
 }
 
 }  // namespace pareto

@@ -1,8 +1,8 @@
-// fp32 FMA products for x in fp32, bf16, fp16 or quantized to fp8 and W in fp32 or x's type: the
+// fp32 FMA products for x in fp32, bf16, fp16 or quantized and W in fp32 or x's type: the
 // part that kernels share which differ in the instruction set or in where W comes from.
 //
-// 16-bit x is widened while it is packed, fp8 x quantized, fp32 x read where it lies. W lies in
-// panels, [panel][K][columns] of its type.
+// 16-bit x is widened while it is packed, x of other schemes quantized, fp32 x read where it lies.
+// W lies in panels, [panel][K][columns] of its type.
 #pragma once
 
 #include <cstdint>
@@ -31,34 +31,24 @@ class F32Product {
 
   /// y = f(x·Wᵀ + bias).
   void run(const Tensor& x, const std::byte* w, const Epilogue& epilogue, ThreadPool& pool) {
-    if (!gemm_.in_place()) {
-      pack_x(pool, [&](int /*thread*/, std::int64_t row, int rows, std::byte* out) {
-        Simd::widen_row(x, row, K_, rows, out);
-      });
-    }
+    if (!gemm_.in_place()) widen(x, pool);
     gemm_.multiply(w, epilogue, pool, x.data);
   }
 
-  /// For strips that are packed in another way: write_row(thread, row, rows of the strip, out) for
-  /// every row of x, then `multiply`.
-  template <typename WriteRow>
-  void pack_x(ThreadPool& pool, const WriteRow& write_row) {
+ private:
+  void widen(const Tensor& x, ThreadPool& pool) {
     pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
       for (std::int64_t s = begin; s < end; ++s) {
         const TileGemm::Strip strip = gemm_.strip(s);
         std::byte* out = gemm_.strip_data(s);
         for (int i = 0; i < strip.rows; ++i, out += kChunkStride) {
-          write_row(thread, strip.row + i, strip.rows, out);
+          Simd::widen_row(x, strip.row + i, K_, strip.rows, out);
         }
       }
     });
   }
-  void multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool) {
-    gemm_.multiply(w, epilogue, pool);
-  }
 
- private:
   std::int64_t K_;
   TileGemm gemm_;
 };
@@ -80,17 +70,16 @@ inline AlignedBuffer<std::byte> panels_of(const Tensor& w, const TileGemm& gemm,
   return panels;
 }
 
-/// `Simd` as above, and its tile sets by type of W (`tiles`), their `kColumns`; with `kFp8` also
-/// `fp8_row`, which quantizes one row.
+/// `Simd` as above, and its tile sets by type of W (`tiles`), their `kColumns`; with
+/// `kQuantizesX` also `quantized_row`, for schemes with a scale per row or group.
 template <typename Simd>
 class F32Qgemm : public Prepared {
  public:
   /// w: [N, K] in fp32 or x's type; bias: [N] in fp32, or absent.
   F32Qgemm(const QgemmProblem& p, const Tensor& w, const Tensor& bias, ThreadPool& pool)
       : p_(p),
-        product_(Simd::tiles(w.dtype), p.M, p.N, p.K, p.x_dtype == DType::kF32 && !p.has_fp8_x(),
-                 pool.size()),
-        row_(p.has_fp8_x() ? pool.size() * p.K : 0),
+        product_(Simd::tiles(w.dtype), p.M, p.N, p.K, p.x_dtype == DType::kF32, pool.size()),
+        x_(p.x_kind == XKind::kFloat ? 0 : p.M * p.K),
         w_(panels_of(w, product_.gemm(), Simd::kColumns, pool)) {
     if (p.has_bias) bias_ = padded_copy(bias.as<float>(), p.N, Simd::kColumns);
   }
@@ -101,10 +90,9 @@ class F32Qgemm : public Prepared {
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
     epilogue.activation = p_.activation;
-    if constexpr (Simd::kFp8) {
-      if (p_.has_fp8_x()) {
-        pack_fp8(x, call.pool);
-        return product_.multiply(w_.data(), epilogue, call.pool);
+    if constexpr (Simd::kQuantizesX) {
+      if (p_.x_kind != XKind::kFloat) {
+        return product_.run(quantized(x, call.pool), w_.data(), epilogue, call.pool);
       }
     }
     product_.run(x, w_.data(), epilogue, call.pool);
@@ -113,18 +101,20 @@ class F32Qgemm : public Prepared {
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }
 
  private:
-  void pack_fp8(const Tensor& x, ThreadPool& pool) {
-    product_.pack_x(pool, [&](int thread, std::int64_t row, int rows, std::byte* out) {
-      float* values = row_.data() + thread * p_.K;
-      Simd::fp8_row(p_, x.as<float>() + row * p_.K, values);
-      const Tensor view{DType::kF32, Shape{1, p_.K}, reinterpret_cast<std::byte*>(values)};
-      Simd::widen_row(view, 0, p_.K, rows, out);
+  // The values of x's codes, row-major.
+  Tensor quantized(const Tensor& x, ThreadPool& pool) {
+    pool.run([&](int thread, int threads) {
+      const auto [begin, end] = share_of(p_.M, thread, threads);
+      for (std::int64_t m = begin; m < end; ++m) {
+        Simd::quantized_row(p_, x.as<float>() + m * p_.K, x_.data() + m * p_.K);
+      }
     });
+    return {DType::kF32, Shape{p_.M, p_.K}, reinterpret_cast<std::byte*>(x_.data())};
   }
 
   QgemmProblem p_;
   F32Product<Simd> product_;
-  AlignedBuffer<float> row_;  // of fp8 values, one per thread
+  AlignedBuffer<float> x_;  // where a scheme quantizes it
   AlignedBuffer<std::byte> w_;
   AlignedBuffer<float> bias_;
 };

@@ -18,7 +18,7 @@ namespace pareto {
 
 struct F32Avx2 {
   static constexpr int kColumns = kAvx2DenseColumns;
-  static constexpr bool kFp8 = true;
+  static constexpr bool kQuantizesX = true;
   static TileSet tiles(DType dtype) {
     const StoreFunction store = &store_f32_avx2<kColumns>;
     if (dtype == DType::kBf16) return dense_tile_set_avx2<DType::kBf16>(store);
@@ -31,8 +31,8 @@ struct F32Avx2 {
     if (x.dtype == DType::kF16) return widen_row_of<DType::kF16>(x, row, K, rows, out);
     return widen_row_of<DType::kF32>(x, row, K, rows, out);
   }
-  static void fp8_row(const QgemmProblem& p, const float* x, float* values) {
-    scaled_fp8_row_avx2(p, x, values);
+  static void quantized_row(const QgemmProblem& p, const float* x, float* values) {
+    quantized_row_avx2(p, x, 1, values);
   }
 
  private:

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/qgemm/group_runs_avx2.h"
 #include "kernels/qgemm/quantize_avx2.h"
 #include "reference/quantize.h"
 
@@ -15,17 +16,6 @@
 #pragma GCC target("avx2,fma,f16c,bmi2")
 
 namespace pareto {
-
-/// Largest magnitude of `count` values, a multiple of 8.
-inline float amax_group_avx2(const float* x, int count) {
-  __m256 most = _mm256_setzero_ps();
-  for (int k = 0; k < count; k += 8) {
-    most = _mm256_max_ps(most, _mm256_andnot_ps(_mm256_set1_ps(-0.0F), _mm256_loadu_ps(x + k)));
-  }
-  __m128 four = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
-  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
-}
 
 /// Codes of 32 values.
 inline __m256i quantize_32_avx2(const float* x, const CodeRange& range) {
@@ -47,7 +37,7 @@ inline __m128i pair_sums_avx2(__m256i codes) {
 template <typename Format>
 void pack_group_avx2(const float* x, int rows, std::byte* out) {
   const std::int64_t dword = std::int64_t{rows} * 4;
-  const CodeRange range{.scale = scale_of(amax_group_avx2(x, Format::kGroup), 127)};
+  const CodeRange range{.scale = scale_of(amax_avx2(x, Format::kGroup), 127)};
   std::byte* extra = out + Format::kGroup / 4 * dword;
   std::memcpy(extra, &range.scale, 4);
   __m128i sums = _mm_setzero_si128();
@@ -80,10 +70,12 @@ void pack_row_groups_avx2(const float* x, std::int64_t K, std::int64_t steps, in
     const std::int64_t left = K - k;
     if (left >= Format::kGroup) {
       pack_group_avx2<Format>(x + k, rows, out);
-    } else {
+    } else if (left > 0 || Format::kSubGroups == 1) {
       float edge[Format::kGroup] = {};
       if (left > 0) std::memcpy(edge, x + k, static_cast<std::size_t>(left) * sizeof(float));
       pack_group_avx2<Format>(edge, rows, out);
+    } else {
+      std::memcpy(out + std::int64_t{Format::kGroup} * rows, &kScaleBeyondK, 4);
     }
     out += group_bytes;
   }

@@ -10,13 +10,16 @@
 //
 // A strip holds, for every group, its dwords of four s8 [kGroup/4][rows], then fp32 scale[rows],
 // then, of raised nibbles, s16 −8·Σx [runs][rows][2] over the first and the last two values of the
-// dwords of a run, or, where W has minima, fp32 scale·Σx [rows].
+// dwords of a run, or, where W has minima, fp32 scale·Σx [rows]. A group of a super-block that
+// begins beyond K has nothing but a scale of −0, where tiles stop.
 #pragma once
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/qgemm/group_formats.h"
 #include "kernels/vector_avx2.h"
@@ -44,6 +47,14 @@ struct Q4kGroupsAvx2 : Q4kGroups<4> {
   static constexpr int kRaise = 0;
   static constexpr int kRowDwords = kGroup / 4 + 2;
 };
+
+/// The scale of a group beyond K; no other group has it.
+inline constexpr float kScaleBeyondK = -0.0F;
+inline bool is_beyond_k(const std::byte* scale) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, scale, sizeof(bits));
+  return bits == std::bit_cast<std::uint32_t>(kScaleBeyondK);
+}
 
 template <int kRows, int kVectors>
 struct GroupSumsAvx2 {

@@ -161,6 +161,9 @@ template <typename Format, int kAhead, int kRows>
                                      std::int64_t steps, GroupTileAvx2<Format, kRows>* tiles) {
   for (std::int64_t at = 0; at < steps * Format::kStepBytes; at += Format::kStepBytes) {
     for (int sub = 0; sub < Format::kSubGroups; ++sub) {
+      if constexpr (Format::kSubGroups > 1) {
+        if (is_beyond_k(a + Format::kGroup * kRows)) break;
+      }
 #pragma GCC unroll 2
       for (int run = 0; run < Format::kRuns; ++run) {
 #pragma GCC unroll 1

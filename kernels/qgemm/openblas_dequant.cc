@@ -74,14 +74,7 @@ class OpenBlasDequant : public Prepared {
     call.pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(p_.M, thread, threads);
       for (std::int64_t m = begin; m < end; ++m) {
-        float* values = x_.data() + m * p_.K;
-        if (p_.has_fp8_x()) {
-          scaled_fp8_row_avx2(p_, x + m * p_.K, values);
-        } else {
-          // The row's place for fp64 values is free.
-          auto* codes = reinterpret_cast<std::int16_t*>(rows_[thread].data());
-          scaled_int8_row_avx2(p_, x + m * p_.K, scale, codes, values);
-        }
+        quantized_row_avx2(p_, x + m * p_.K, scale, x_.data() + m * p_.K);
       }
     });
   }
@@ -104,8 +97,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 Arithmetic arithmetic(const Problem& problem) {
   const QgemmProblem p = QgemmProblem::from(problem);
   Arithmetic a;
-  const bool rounds_x = p.x_kind != XKind::kFloat && p.x_kind != XKind::kMxfp8;
-  a.u_operand = (decoding_rounds(p.w_kind) ? kU32 : 0) + (rounds_x ? kU32 : 0);
+  a.u_operand = decoding_error(p);
   a.epilogue_roundings = p.has_bias ? 1 : 0;
   return a;
 }

@@ -54,9 +54,26 @@ inline RowRangeAvx2 range_avx2(const float* x, std::int64_t count) {
   return range;
 }
 
+/// Largest magnitude, 0 of nothing.
 inline float amax_avx2(const float* x, std::int64_t count) {
-  const RowRangeAvx2 range = range_avx2(x, count);
-  return std::max(range.hi, -range.lo);
+  const __m256 sign = _mm256_set1_ps(-0.0F);
+  __m256 most[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+  std::int64_t k = 0;
+  for (; k + kUnit <= count; k += kUnit) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      most[i] = _mm256_max_ps(most[i], _mm256_andnot_ps(sign, _mm256_loadu_ps(x + k + i * 8)));
+    }
+  }
+  for (; k < count; k += 8) {
+    const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count - k)),
+                                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    most[0] = _mm256_max_ps(most[0], _mm256_andnot_ps(sign, _mm256_maskload_ps(x + k, lanes)));
+  }
+  most[0] = _mm256_max_ps(most[0], most[1]);
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(most[0]), _mm256_extractf128_ps(most[0], 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
 
 /// Scale and zero point of one row in scheme w8a8_asym.

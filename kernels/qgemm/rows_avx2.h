@@ -52,16 +52,35 @@ inline float fp8_row_avx2(const QgemmProblem& p, const float* x, float* values) 
   return 1;
 }
 
-/// The same, scaled in any case.
-inline void scaled_fp8_row_avx2(const QgemmProblem& p, const float* x, float* values) {
-  const float scale = fp8_row_avx2(p, x, values);
-  for (std::int64_t k = 0; k < p.K; ++k) values[k] *= scale;
+/// 8 codes times the scale.
+inline __m256 scaled_codes_avx2(__m128i codes, float scale) {
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(codes)), _mm256_set1_ps(scale));
 }
 
-/// One row of x of a scheme with int8 activations as the fp32 values of its codes. `scale` is that
-/// of schemes with one for all of x; `codes` has room for a row.
-inline void scaled_int8_row_avx2(const QgemmProblem& p, const float* x, float scale,
-                                 std::int16_t* codes, float* values) {
+/// `count` values of x as their codes times the scale.
+inline void scaled_codes_avx2(const float* x, std::int64_t count, const CodeRange& range,
+                              float* values) {
+  const __m256i zero = _mm256_set1_epi16(static_cast<std::int16_t>(range.zero));
+  float edge[kUnit] = {};
+  for (std::int64_t k = 0; k < count; k += kUnit) {
+    const bool whole = count - k >= kUnit;
+    if (!whole) std::copy(x + k, x + count, edge);
+    float* out = whole ? values + k : edge;
+    const __m256i codes = _mm256_sub_epi16(quantize_unit_avx2(whole ? x + k : edge, range), zero);
+    _mm256_storeu_ps(out, scaled_codes_avx2(_mm256_castsi256_si128(codes), range.scale));
+    _mm256_storeu_ps(out + 8, scaled_codes_avx2(_mm256_extracti128_si256(codes, 1), range.scale));
+    if (!whole) std::copy(edge, edge + (count - k), values + k);
+  }
+}
+
+/// One row of fp32 x of a scheme with quantized activations as the fp32 values of its codes.
+/// `scale` is that of schemes with one for all of x.
+inline void quantized_row_avx2(const QgemmProblem& p, const float* x, float scale, float* values) {
+  if (p.has_fp8_x()) {
+    const float row_scale = fp8_row_avx2(p, x, values);
+    for (std::int64_t k = 0; k < p.K; ++k) values[k] *= row_scale;
+    return;
+  }
   for (std::int64_t k = 0; k < p.K; k += p.x_group) {
     const std::int64_t count = std::min(p.x_group, p.K - k);
     CodeRange range{.scale = scale};
@@ -71,10 +90,7 @@ inline void scaled_int8_row_avx2(const QgemmProblem& p, const float* x, float sc
     } else if (p.x_kind == XKind::kS8Row || p.x_kind == XKind::kS8Group) {
       range.scale = scale_of(amax_avx2(x + k, count), 127);
     }
-    quantize_row_avx2(x + k, count, range, codes);
-    for (std::int64_t i = 0; i < count; ++i) {
-      values[k + i] = static_cast<float>(codes[i] - range.zero) * range.scale;
-    }
+    scaled_codes_avx2(x + k, count, range, values + k);
   }
 }
 
