@@ -60,15 +60,14 @@ inline __attribute__((always_inline)) void multiply_tile(typename T::Reg (&acc)[
         for (int c = 0; c < C; ++c) acc[r][c] = T::V::add(acc[r][c], more[i][r][c]);
       }
     }
-  }
-  if constexpr (kMore == 0) {
+    // Peeled off behind the loop above, these few steps would spill.
+#pragma GCC unroll 1
+    for (; steps > 0; --steps, ++a, b += ldb) multiply_step<T, R, C>(acc, a, lda, b);
+  } else {
     // What counts the steps is a fifth of the instructions of a step.
 #pragma GCC unroll 4
     for (; steps > 0; --steps, ++a, b += ldb) multiply_step<T, R, C>(acc, a, lda, b);
   }
-  // Peeled off behind the loop above, these few steps would spill.
-#pragma GCC unroll 1
-  for (; steps > 0; --steps, ++a, b += ldb) multiply_step<T, R, C>(acc, a, lda, b);
 }
 
 /// s[R][C registers] = q[R][steps] · K panel, whose steps are ldk apart; row_max[R][lanes] takes

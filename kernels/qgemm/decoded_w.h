@@ -31,7 +31,7 @@ inline bool decoding_rounds(WKind kind) {
 }
 
 /// What operands lose that are multiplied as decoded to fp32 (Arithmetic::u_operand): quantized x
-/// is rounded once more but under scales that are powers of two.
+/// is rounded once more, except where its scales are powers of two.
 inline double decoding_error(const QgemmProblem& p) {
   const bool rounds_x = p.x_kind != XKind::kFloat && p.x_kind != XKind::kMxfp8;
   return kU32 * ((decoding_rounds(p.w_kind) ? 1 : 0) + (rounds_x ? 1 : 0));

@@ -16,8 +16,8 @@
 
 namespace pareto {
 
-/// The blocked product with x on its way into strips. `Simd`: `widen_row` writes one row of x [K]
-/// into a strip of `rows` rows.
+/// The blocked product with x on its way into strips. `Simd`: `widen_row` writes one row of 16-bit
+/// x [K] into a strip of `rows` rows.
 template <typename Simd>
 class F32Product {
  public:

@@ -28,8 +28,7 @@ struct F32Avx2 {
   static void widen_row(const Tensor& x, std::int64_t row, std::int64_t K, int rows,
                         std::byte* out) {
     if (x.dtype == DType::kBf16) return widen_row_of<DType::kBf16>(x, row, K, rows, out);
-    if (x.dtype == DType::kF16) return widen_row_of<DType::kF16>(x, row, K, rows, out);
-    return widen_row_of<DType::kF32>(x, row, K, rows, out);
+    return widen_row_of<DType::kF16>(x, row, K, rows, out);
   }
   static void quantized_row(const QgemmProblem& p, const float* x, float* values) {
     quantized_row_avx2(p, x, 1, values);
