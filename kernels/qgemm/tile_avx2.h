@@ -134,7 +134,6 @@ void row_of_panels_avx2(const std::byte* a, const std::byte* const* w, std::int6
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sum[p][v] = Step::zero();
   }
-#pragma GCC unroll 2
   for (; steps > 0; --steps, a += 4) {
     const typename Step::Reg x = Step::broadcast(a);
 #pragma GCC unroll 3
