@@ -83,6 +83,9 @@ void print_ceilings(const Ceilings& ceilings) {
                  has_clock ? fmt::format("{:.2f}", ceiling.instructions_per_clock) : "");
     }
   }
+  for (const int threads : ceilings.crowded()) {
+    fmt::print("{}\n", crowding_note(threads));
+  }
 }
 
 void show_machine(const MachineVerb& verb) {

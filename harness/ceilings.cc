@@ -33,6 +33,28 @@ void Ceilings::set(std::string_view name, int threads, const Ceiling& ceiling) {
   by_name_[std::string(name)][threads] = ceiling;
 }
 
+void Ceilings::keep_best(const Ceilings& other) {
+  for (const auto& [name, by_threads] : other.by_name_) {
+    for (const auto& [threads, ceiling] : by_threads) {
+      Ceiling& kept = by_name_[name][threads];
+      if (ceiling.rate > kept.rate) kept = ceiling;
+    }
+  }
+}
+
+std::vector<int> Ceilings::crowded() const {
+  // Two hardware threads of one core share its multiplier: 0.5. Clocks that fall as cores join in
+  // stay above 0.75.
+  constexpr double kLeast = 0.7;
+  std::vector<int> counts;
+  const auto found = by_name_.find("scalar_fp32");
+  if (found == by_name_.end()) return counts;
+  for (const auto& [threads, ceiling] : found->second) {
+    if (ceiling.rate < kLeast * threads * get("scalar_fp32", 1)) counts.push_back(threads);
+  }
+  return counts;
+}
+
 double Ceilings::get(std::string_view name, int threads) const {
   const auto found = by_name_.find(name);
   return found == by_name_.end() ? kNaN : interpolated(found->second, threads);
@@ -75,6 +97,11 @@ double Ceilings::attainable_s(const RooflineQuery& query) const {
   const double bytes_s = memory_s(query);
   if (std::isnan(compute_s) || std::isnan(bytes_s)) return kNaN;
   return std::max(compute_s, bytes_s);
+}
+
+std::string crowding_note(int threads) {
+  return fmt::format("{} threads shared cores while ceilings were measured: theirs are too low",
+                     threads);
 }
 
 nlohmann::json Ceilings::to_json() const {

@@ -45,6 +45,12 @@ struct RooflineQuery {
 class Ceilings {
  public:
   void set(std::string_view name, int threads, const Ceiling& ceiling);
+  /// Of every ceiling the higher one.
+  void keep_best(const Ceilings& other);
+  /// Numbers of threads whose scalar multiplications fall far short of as many times those of one
+  /// thread: threads that share cores, as those of a virtual machine may for a while although it
+  /// shows a core to each.
+  [[nodiscard]] std::vector<int> crowded() const;
   /// Rate; NaN if the unit is not known here. A thread count between two measured ones is
   /// interpolated; beyond the largest, that one counts.
   [[nodiscard]] double get(std::string_view name, int threads) const;
@@ -73,6 +79,9 @@ class Ceilings {
   std::map<std::string, std::map<int, Ceiling>, std::less<>> by_name_;
 };
 
+/// What a user has to know about a crowded thread count.
+std::string crowding_note(int threads);
+
 /// 1, 2, 4, … and the number of cores: the thread counts that are measured by default.
 std::vector<int> default_thread_counts();
 
@@ -80,9 +89,9 @@ std::vector<int> default_thread_counts();
 std::vector<std::string> measurable_ceilings();
 
 /// Measures everything for the default thread counts: at most 10 s (quick: 2 s), and as long again
-/// for a GPU. The best of a few
-/// repeats, since whatever else runs here can only slow a probe down. Pins the calling thread
-/// meanwhile. The result goes to the cache, too.
+/// for a GPU. The best of a few repeats, since whatever else runs here can only slow a probe down;
+/// up to 5 s more while thread counts are crowded. Pins the calling thread meanwhile. The result
+/// goes to the cache, too.
 Ceilings measure_ceilings(bool quick);
 /// Only these names and thread counts, within about `budget_s`; the cache is left alone.
 Ceilings measure_ceilings(std::span<const std::string> names, std::span<const int> thread_counts,

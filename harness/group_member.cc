@@ -41,13 +41,12 @@ void record_rates(GroupMember& member, const Work& work, const Ceilings& ceiling
   const double median = row["time_median_s"];
   row["flops_per_s"] = work.flops / median;
   row["bytes_per_s"] = work.bytes / median;
-  const double ceiling_s = attainable(member, work, ceilings);
-  double fraction = ceiling_s / median;
-  if (fraction > kSuspectFraction) {
+  double ceiling_s = attainable(member, work, ceilings);
+  if (ceiling_s / median > kSuspectFraction) {
     // The ceiling may have been measured in a slow moment: once more, beside the result.
-    const Ceilings again = ceilings_of(member);
-    fraction = std::min(fraction, attainable(member, work, again) / median);
+    ceiling_s = std::min(ceiling_s, attainable(member, work, ceilings_of(member)));
   }
+  const double fraction = ceiling_s / median;
   row["ceiling_s"] = number_or_null(ceiling_s);
   row["ceiling_fraction"] = number_or_null(fraction);
   row["suspect"] = fraction > kSuspectFraction;

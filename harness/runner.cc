@@ -128,6 +128,9 @@ RunSummary run_plan(const Plan& plan, const MeasureSettings& measure, const RunO
   std::shuffle(groups.begin(), groups.end(), std::mt19937_64(measure.seed));
   if (options.progress) options.progress("measuring this machine's ceilings", false);
   const Ceilings ceilings = measure_ceilings_isolated(measure.budget_s < 1);
+  for (const int threads : ceilings.crowded()) {
+    if (options.progress) options.progress(crowding_note(threads), true);
+  }
   RunOptions with_ceilings = options;
   with_ceilings.provenance["ceilings"] = ceilings.to_json().dump();
   std::set<std::string> battery_passed;

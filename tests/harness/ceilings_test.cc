@@ -86,6 +86,28 @@ TEST(Ceilings, WarmOperandsBeyondTheLastLevelKeepAPartThere) {
               expected, 1e-9 * expected);
 }
 
+TEST(Ceilings, TheHigherOfTwoMeasurementsIsKept) {
+  Ceilings ceilings = known();
+  Ceilings again;
+  again.set("fma_fp32", 4, {390e9, 1.9});
+  again.set("read_l2", 1, {310e9});
+  again.set("read_l2", 4, {900e9});
+  ceilings.keep_best(again);
+  EXPECT_EQ(ceilings.get("fma_fp32", 4), 400e9);
+  EXPECT_EQ(ceilings.all().at("fma_fp32").at(4).instructions_per_clock, 2.0);
+  EXPECT_EQ(ceilings.get("read_l2", 1), 310e9);
+  EXPECT_EQ(ceilings.get("read_l2", 4), 900e9);
+}
+
+TEST(Ceilings, ThreadsThatShareCoresAreNoticed) {
+  Ceilings ceilings = known();
+  EXPECT_TRUE(ceilings.crowded().empty());  // nothing scalar was measured
+  ceilings.set("scalar_fp32", 1, {40e9});
+  ceilings.set("scalar_fp32", 2, {40.4e9});
+  ceilings.set("scalar_fp32", 4, {120e9});  // a lower clock, but cores of their own
+  EXPECT_EQ(ceilings.crowded(), std::vector<int>{2});
+}
+
 TEST(Ceilings, JsonRoundTrip) {
   const Ceilings ceilings = known();
   const Ceilings back = Ceilings::from_json(nlohmann::json::parse(ceilings.to_json().dump()));
