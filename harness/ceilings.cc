@@ -48,9 +48,10 @@ std::vector<int> Ceilings::crowded() const {
   constexpr double kLeast = 0.7;
   std::vector<int> counts;
   const auto found = by_name_.find("scalar_fp32");
-  if (found == by_name_.end()) return counts;
+  if (found == by_name_.end() || found->second.count(1) == 0) return counts;
+  const double one = found->second.at(1).rate;
   for (const auto& [threads, ceiling] : found->second) {
-    if (ceiling.rate < kLeast * threads * get("scalar_fp32", 1)) counts.push_back(threads);
+    if (ceiling.rate < kLeast * threads * one) counts.push_back(threads);
   }
   return counts;
 }
@@ -100,8 +101,10 @@ double Ceilings::attainable_s(const RooflineQuery& query) const {
 }
 
 std::string crowding_note(int threads) {
-  return fmt::format("{} threads shared cores while ceilings were measured: theirs are too low",
-                     threads);
+  return fmt::format(
+      "{0} threads fell far short of {0} times one thread: their ceilings are those of shared "
+      "cores",
+      threads);
 }
 
 nlohmann::json Ceilings::to_json() const {

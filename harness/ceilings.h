@@ -49,7 +49,7 @@ class Ceilings {
   void keep_best(const Ceilings& other);
   /// Numbers of threads whose scalar multiplications fall far short of as many times those of one
   /// thread: threads that share cores, as those of a virtual machine may for a while although it
-  /// shows a core to each.
+  /// shows a core to each, or that a container limits. Empty where one thread was not measured.
   [[nodiscard]] std::vector<int> crowded() const;
   /// Rate; NaN if the unit is not known here. A thread count between two measured ones is
   /// interpolated; beyond the largest, that one counts.
