@@ -39,7 +39,7 @@ Limit decoded_schemes() {
     limit.values.insert(limit.values.end(), {"w4a8_g128", "q8_0_a8", "q4_0_a8", "fp8_e4m3",
                                              "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"});
   }
-  if (Simd::kWidensBf16Slowly) limit.values.emplace_back("bf16");
+  if (Simd::kDecodesBf16) limit.values.emplace_back("bf16");
   return limit;
 }
 
