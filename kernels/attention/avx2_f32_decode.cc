@@ -28,15 +28,14 @@
 #pragma GCC target("avx2,fma,f16c,bmi2")
 
 #include "kernels/attention/decode_float_pages.h"
-#include "kernels/attention/lanes_avx2.h"
+#include "kernels/attention/decode_lanes_avx2.h"
 
 namespace pareto {
 namespace {
 
 /// K and V of type kStored.
 template <DType kStored>
-struct DecodeF32Avx2 : AttentionLanesAvx2 {
-  static constexpr int kRows = 4;
+struct DecodeF32Avx2 : DecodeLanesAvx2 {
   static constexpr int kScoreSums = 8;
   // Two registers of bf16 are widened by one instruction each.
   static constexpr bool kInPairs = kStored == DType::kBf16;
@@ -44,7 +43,6 @@ struct DecodeF32Avx2 : AttentionLanesAvx2 {
   static constexpr CodeOrder kOrder = kInPairs ? CodeOrder::kInterleaved : CodeOrder::kPlain;
   static constexpr int kPair = 1;
   static constexpr int kExpDegree = 5;
-  static constexpr std::int64_t kAheadBytes = 4 << 10;
   static constexpr std::int64_t kLoadBytes = kLanes * kBytesOf<kStored>;
 
   static Reg load_one(const std::byte* p) { return load_codes_avx2(p, kStored); }
@@ -73,12 +71,6 @@ struct DecodeF32Avx2 : AttentionLanesAvx2 {
       store_floats(reinterpret_cast<float*>(out) + c,
                    load_codes_avx2(q.data, q.dtype, bytes, at + c, count - c));
     }
-  }
-  /// True for NaN, too.
-  static bool any_above_zero(Reg a, Reg b) {
-    const Reg zero = _mm256_setzero_ps();
-    return _mm256_movemask_ps(_mm256_or_ps(_mm256_cmp_ps(a, zero, _CMP_NLE_UQ),
-                                           _mm256_cmp_ps(b, zero, _CMP_NLE_UQ))) != 0;
   }
 };
 

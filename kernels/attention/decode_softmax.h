@@ -1,4 +1,4 @@
-// Online softmax of decode: one row, one page of two registers of keys.
+// Online softmax of decode: one row, one page of some registers of keys.
 //
 // Included inside a `#pragma GCC target` region; T is the instruction set's policy. Weights stay
 // relative to the largest logit so far, but that changes only a few times in a long row: a compare
@@ -44,40 +44,54 @@ float raise_maximum(DecodeRow<T>& row, float most, float* o, std::int64_t column
   return shift;
 }
 
-/// Weights of the page that begins at key `first`, from q·k in s[2 registers], which are used up.
-/// k_scale: scales of the page's keys or null.
-template <typename T>
+/// Weights of the page of N registers of keys that begins at key `first`, from q·k in s, which are
+/// used up. k_scale: scales of the page's keys or null.
+template <typename T, int N>
 inline void weigh_page(DecodeRow<T>& row, std::int64_t first, float* s, const float* k_scale,
-                       float* o, std::int64_t columns, float* sums, typename T::Reg (&weights)[2]) {
+                       float* o, std::int64_t columns, float* sums, typename T::Reg (&weights)[N]) {
   using V = typename T::V;
   using Reg = typename T::Reg;
-  constexpr std::int64_t kKeys = 2 * T::kLanes;
-  Reg x[2] = {T::load_floats(s), T::load_floats(s + T::kLanes)};
-  if (k_scale != nullptr) {
-    x[0] = V::mul(x[0], T::load_floats(k_scale));
-    x[1] = V::mul(x[1], T::load_floats(k_scale + T::kLanes));
+  static_assert(N % 2 == 0);
+  constexpr std::int64_t kKeys = N * T::kLanes;
+  Reg x[N];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+    x[n] = T::load_floats(s + n * T::kLanes);
+    if (k_scale != nullptr) x[n] = V::mul(x[n], T::load_floats(k_scale + n * T::kLanes));
   }
   float factor = row.terms.factor;
   if (!row.plain || row.terms.range.lo > first || row.terms.range.hi < first + kKeys) {
-    T::store_floats(s, x[0]);
-    T::store_floats(s + T::kLanes, x[1]);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) T::store_floats(s + n * T::kLanes, x[n]);
     apply_terms<T>(row.terms, nullptr, first, s, 0, kKeys);
-    x[0] = T::load_floats(s);
-    x[1] = T::load_floats(s + T::kLanes);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) x[n] = T::load_floats(s + n * T::kLanes);
     factor = 1;
   }
   const Reg scale = V::set1(factor);
   Reg minus_shift = V::set1(-row.state.max);
-  Reg y[2] = {V::fma(x[0], scale, minus_shift), V::fma(x[1], scale, minus_shift)};
-  if (T::any_above_zero(y[0], y[1])) {
-    const float most = factor * T::reduce_max(V::max(x[0], x[1]));
-    minus_shift = V::set1(-raise_maximum<T>(row, most, o, columns, sums));
-    y[0] = V::fma(x[0], scale, minus_shift);
-    y[1] = V::fma(x[1], scale, minus_shift);
+  Reg y[N];
+  bool larger = false;
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) y[n] = V::fma(x[n], scale, minus_shift);
+#pragma GCC unroll 2
+  for (int n = 0; n < N; n += 2) larger |= T::any_above_zero(y[n], y[n + 1]);
+  if (larger) {
+    Reg most = x[0];
+#pragma GCC unroll 4
+    for (int n = 1; n < N; ++n) most = V::max(most, x[n]);
+    minus_shift = V::set1(-raise_maximum<T>(row, factor * T::reduce_max(most), o, columns, sums));
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) y[n] = V::fma(x[n], scale, minus_shift);
   }
-  weights[0] = exp2_vector<T::kExpDegree, V>(y[0]);
-  weights[1] = exp2_vector<T::kExpDegree, V>(y[1]);
-  T::store_floats(sums, V::add(T::load_floats(sums), V::add(weights[0], weights[1])));
+  Reg sum = T::load_floats(sums);
+#pragma GCC unroll 4
+  for (int n = 0; n < N; n += 2) {
+    weights[n] = exp2_vector<T::kExpDegree, V>(y[n]);
+    weights[n + 1] = exp2_vector<T::kExpDegree, V>(y[n + 1]);
+    sum = V::add(sum, V::add(weights[n], weights[n + 1]));
+  }
+  T::store_floats(sums, sum);
 }
 
 }  // namespace pareto

@@ -1,4 +1,4 @@
-// Register tiles of decode in integers: up to four rows against one page of an int8 cache.
+// Register tiles of decode with VNNI: up to four rows against one page of an int8 cache.
 //
 // Included inside a `#pragma GCC target` region. K lies as unsigned bytes, 128 more than its codes;
 // q is two signed bytes, q ≈ unit·(128·high + low). Sums start at −128·Σq, so that they end at
@@ -12,19 +12,12 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/attention/decode_int8_pages.h"
+
 namespace pareto {
 
 inline constexpr std::int64_t kInt8PageKeys = 32;
 inline constexpr std::int64_t kInt8Pair = 4;  ///< products per dword
-
-/// Row r of q: words of `high`, words of `low`, their offsets −128·Σ, then q in fp32.
-struct Int8QueryLayout {
-  std::int64_t steps = 0;
-  [[nodiscard]] std::int64_t half() const { return (steps + 3) / 4 * 4; }
-  [[nodiscard]] std::int64_t offsets() const { return 2 * half(); }
-  [[nodiscard]] std::int64_t floats() const { return offsets() + 2; }
-  [[nodiscard]] std::int64_t stride() const { return floats() + half() * kInt8Pair; }
-};
 
 /// c += four products per dword, unsigned times signed. The intrinsic of GCC 12 copies its
 /// accumulator and leaves zmm16 … 31 alone, so that sums spill.
@@ -52,7 +45,7 @@ void int8_score_tile(const std::uint32_t* q, const Int8QueryLayout& layout, cons
     for (int r = 0; r < R; ++r) {
       const std::uint32_t* words = q + r * layout.stride() + step;
       const __m512i high = _mm512_set1_epi32(static_cast<int>(words[0]));
-      const __m512i low = _mm512_set1_epi32(static_cast<int>(words[layout.half()]));
+      const __m512i low = _mm512_set1_epi32(static_cast<int>(words[layout.part()]));
       add_products(acc[r][0][0], first, high);
       add_products(acc[r][0][1], second, high);
       add_products(acc[r][1][0], first, low);
