@@ -30,6 +30,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
 
+#include "kernels/attention/decode_int8_pages.h"
 #include "kernels/attention/decode_int8_tiles_avx2.h"
 #include "kernels/attention/decode_lanes_avx2.h"
 #include "kernels/attention/paged_decode.h"
@@ -41,7 +42,7 @@ constexpr std::int64_t kMaxHeadDim = 512;  // Σ q · k fits int32
 
 struct Int8LanesAvx2 : DecodeLanesAvx2 {
   static constexpr int kExpDegree = 4;
-  static constexpr int kPageRegs = 4;
+  static constexpr int kPageRegs = kWordPageRegs;
   static constexpr std::int64_t kPair = 2;
   static constexpr int kScoreRows = kWordScoreRows;
   static constexpr int kColumns = kWordColumns;

@@ -32,6 +32,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 
+#include "kernels/attention/decode_int8_pages.h"
 #include "kernels/attention/decode_int8_tiles_avx512.h"
 #include "kernels/attention/decode_lanes_avx512.h"
 #include "kernels/attention/paged_decode.h"

@@ -17,17 +17,6 @@
 
 namespace pareto {
 
-/// Row of q in dwords: `parts` times its codes, the offsets of their sums, then q in fp32.
-struct Int8QueryLayout {
-  std::int64_t steps = 0;  ///< dwords of codes
-  std::int64_t pair = 1;   ///< products per dword
-  std::int64_t parts = 1;
-  [[nodiscard]] std::int64_t part() const { return (steps + 3) / 4 * 4; }
-  [[nodiscard]] std::int64_t offsets() const { return parts * part(); }
-  [[nodiscard]] std::int64_t floats() const { return offsets() + parts; }
-  [[nodiscard]] std::int64_t stride() const { return floats() + part() * pair; }
-};
-
 template <typename T>
 class DecodeInt8Pages {
   using Reg = typename T::Reg;
@@ -137,7 +126,7 @@ class DecodeInt8Pages {
     }
     float largest = T::reduce_max(most);
     if (!(largest > 0)) {  // no key; or NaN, which the row's sum will show
-      std::fill_n(s, kStepAt + 1, 0.0F);
+      for (std::int64_t i = 0; i <= kStepAt; ++i) s[i] = 0;
       return;
     }
     float lowered = 1;

@@ -11,12 +11,14 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/attention/decode_int8_pages.h"
+#include "kernels/attention/decode_pages.h"
 #include "kernels/attention/decode_tiles.h"
 
 namespace pareto {
 
-inline constexpr std::int64_t kWordPageKeys = 32;
+inline constexpr int kWordPageRegs = 4;  ///< of keys
+inline constexpr std::int64_t kWordPageKeys = kWordPageRegs * 8;
+inline constexpr std::int64_t kWordPageStep = kWordPageRegs * 16;  ///< bytes of K per dword of q
 inline constexpr int kWordScoreRows = 2;  ///< 8 sums, four registers of keys
 inline constexpr int kWordColumns = 2;    ///< of registers in P·V
 
@@ -25,49 +27,71 @@ inline __m256i widened_codes(const std::byte* p) {
 }
 /// c += two products per dword. GCC 12 copies sums of integers once a step unless it is told that
 /// they stay where they are.
-inline __attribute__((always_inline)) void add_word_products(__m256i& c, __m256i a, __m256i b) {
+[[gnu::always_inline]] inline void add_word_products(__m256i& c, __m256i a, __m256i b) {
   asm("vpaddd %1, %0, %0" : "+x"(c) : "x"(_mm256_madd_epi16(a, b)));
 }
 inline __m256i broadcast_words(const std::uint32_t* p) {
   return _mm256_set1_epi32(static_cast<int>(*p));
 }
 
+/// One dword of R rows of q times those of four registers of keys.
+template <typename T, int R>
+[[gnu::always_inline]] inline void add_word_scores(__m256i (&acc)[R][kWordPageRegs],
+                                                   const std::uint32_t* q, std::int64_t ldq,
+                                                   const std::byte* k) {
+  fetch_ahead<T>(k);
+  __m256i codes[kWordPageRegs];
+#pragma GCC unroll 4
+  for (int n = 0; n < kWordPageRegs; ++n) codes[n] = widened_codes(k + n * 16);
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    const __m256i x = broadcast_words(q + r * ldq);
+#pragma GCC unroll 4
+    for (int n = 0; n < kWordPageRegs; ++n) add_word_products(acc[r][n], codes[n], x);
+  }
+}
+
+/// Two weights of R rows times those of C registers of columns.
+template <int R, int C>
+[[gnu::always_inline]] inline void add_word_values(__m256i (&acc)[R][C],
+                                                   const std::uint32_t* weights, std::int64_t ldp,
+                                                   const std::byte* v) {
+  __m256i codes[C];
+#pragma GCC unroll 2
+  for (int c = 0; c < C; ++c) codes[c] = widened_codes(v + c * 16);
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    const __m256i p = broadcast_words(weights + r * ldp);
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) add_word_products(acc[r][c], codes[c], p);
+  }
+}
+
 /// s[R][32] = q [R][steps][2] · K [steps][32][2], as fp32.
 template <typename T, int R>
 void word_score_tile(const std::uint32_t* q, const Int8QueryLayout& layout, const std::byte* k,
                      float* s, std::int64_t lds) {
-  constexpr int kRegs = kWordPageKeys / 8;
   const std::int64_t ldq = layout.stride();
-  __m256i acc[R][kRegs];
+  __m256i acc[R][kWordPageRegs];
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int n = 0; n < kRegs; ++n) acc[r][n] = _mm256_setzero_si256();
+    for (int n = 0; n < kWordPageRegs; ++n) acc[r][n] = _mm256_setzero_si256();
   }
-  const auto add_step = [&](std::int64_t step) __attribute__((always_inline)) {
-    fetch_ahead<T>(k + step * 16 * kRegs);
-    __m256i codes[kRegs];
-#pragma GCC unroll 4
-    for (int n = 0; n < kRegs; ++n) codes[n] = widened_codes(k + (step * kRegs + n) * 16);
-#pragma GCC unroll 2
-    for (int r = 0; r < R; ++r) {
-      const __m256i x = broadcast_words(q + r * ldq + step);
-#pragma GCC unroll 4
-      for (int n = 0; n < kRegs; ++n) add_word_products(acc[r][n], codes[n], x);
-    }
-  };
   std::int64_t step = 0;
   for (; step + 4 <= layout.steps; step += 4) {
-    add_step(step);
-    add_step(step + 1);
-    add_step(step + 2);
-    add_step(step + 3);
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u) {
+      add_word_scores<T>(acc, q + step + u, ldq, k + (step + u) * kWordPageStep);
+    }
   }
-  for (; step < layout.steps; ++step) add_step(step);
+  for (; step < layout.steps; ++step) {
+    add_word_scores<T>(acc, q + step, ldq, k + step * kWordPageStep);
+  }
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int n = 0; n < kRegs; ++n) {
+    for (int n = 0; n < kWordPageRegs; ++n) {
       _mm256_storeu_ps(s + r * lds + n * 8, _mm256_cvtepi32_ps(acc[r][n]));
     }
   }
@@ -85,24 +109,13 @@ void word_value_tile(const std::uint32_t* weights, std::int64_t ldp, const std::
 #pragma GCC unroll 2
     for (int c = 0; c < C; ++c) acc[r][c] = _mm256_setzero_si256();
   }
-  const auto add_pair = [&](int pair) __attribute__((always_inline)) {
-    __m256i codes[C];
-#pragma GCC unroll 2
-    for (int c = 0; c < C; ++c) codes[c] = widened_codes(v + (pair * C + c) * 16);
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const __m256i p = broadcast_words(weights + r * ldp + pair);
-#pragma GCC unroll 2
-      for (int c = 0; c < C; ++c) add_word_products(acc[r][c], codes[c], p);
-    }
-  };
   for (int pair = 0; pair < kPairs; pair += 4) {
 #pragma GCC unroll 2
     for (int line = 0; line < C; ++line) fetch_ahead<T>(v + pair * C * 16 + line * 64);
-    add_pair(pair);
-    add_pair(pair + 1);
-    add_pair(pair + 2);
-    add_pair(pair + 3);
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u) {
+      add_word_values(acc, weights + pair + u, ldp, v + (pair + u) * C * 16);
+    }
   }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {

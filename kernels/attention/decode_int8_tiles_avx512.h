@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "kernels/attention/decode_int8_pages.h"
+#include "kernels/attention/decode_pages.h"
 
 namespace pareto {
 

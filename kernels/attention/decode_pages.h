@@ -73,6 +73,18 @@ struct PageLayout {
   }
 };
 
+/// A row of q beside an int8 cache, in dwords: `parts` times its codes, the offsets of their sums,
+/// then q in fp32.
+struct Int8QueryLayout {
+  std::int64_t steps = 0;  ///< dwords of codes
+  std::int64_t pair = 1;   ///< products per dword
+  std::int64_t parts = 1;
+  [[nodiscard]] std::int64_t part() const { return (steps + 3) / 4 * 4; }
+  [[nodiscard]] std::int64_t offsets() const { return parts * part(); }
+  [[nodiscard]] std::int64_t floats() const { return offsets() + parts; }
+  [[nodiscard]] std::int64_t stride() const { return floats() + part() * pair; }
+};
+
 class DecodePages {
  public:
   DecodePages(const AttentionProblem& p, const PageLayout& layout, std::span<const Tensor> in,
