@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build cuda demo test lint sanitize gpu-accept peers model install clean
+.PHONY: help bootstrap build cuda demo test lint sanitize emulate gpu-accept peers model install clean
 
 PYTHON := build/venv/bin/python
 PREFIX ?= build/install
@@ -39,6 +39,9 @@ sanitize: bootstrap ## the CPU suite under address, undefined-behaviour and thre
 	@for kind in address thread; do \
 	  cmake --preset sanitize-$$kind --log-level=NOTICE; cmake --build --preset sanitize-$$kind; \
 	  ctest --preset sanitize-$$kind; done
+
+emulate: build ## pareto check '$(CHECK)' on an emulated CPU with AVX-512 and AMX; minutes a variant
+	@tools/emulate.sh '$(CHECK)'
 
 gpu-accept: cuda ## check and measure every CUDA variant on this machine's GPU; resumes
 	@tools/gpu_accept.sh
