@@ -115,7 +115,6 @@ panic: action=fatal
 error: action=report
 info: action=ignore
 BOCHS
-  touch "$run/console.txt"
   "$top/bochs" -q -f "$run/bochsrc" >"$run/bochs.out" 2>&1 </dev/null || true
 }
 
@@ -126,11 +125,14 @@ dpkg -s "${packages[@]}" >/dev/null 2>&1 ||
 build_bochs
 fetch_kernel
 run=$(mktemp -d "$top/run.XXXXXX")
-trap 'rm -rf "$run"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$run"' EXIT
 write_disk
+touch "$run/console.txt"
 say "running; minutes a variant"
-boot
-tr -d '\r' <"$run/console.txt" | sed -n '/^emulated: start/,/^emulated: exit/p'
+boot &
+tail --pid=$! -n +1 -f "$run/console.txt" | stdbuf -oL tr -d '\r' |
+  sed -un '/^emulated: start/,/^emulated: exit/p'
+wait
 code=$(tr -d '\r' <"$run/console.txt" | sed -n 's/^emulated: exit \([0-9]*\)$/\1/p')
 [[ -n $code ]] || { tail -n 5 "$run/bochs.log" >&2; fail "the emulated machine stopped before the end"; }
 exit "$code"
