@@ -6,7 +6,7 @@
 # another place to clone Bochs from.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-(($# == 1)) || { echo "usage: tools/emulate.sh REGEX" >&2; exit 2; }
+[[ -n ${1-} && $# == 1 ]] || { echo "usage: make emulate CHECK=REGEX, as of pareto check" >&2; exit 2; }
 regex=$1
 packages=(xorriso isolinux syslinux-common cpio busybox-static)
 repository=${BOCHS_REPOSITORY:-https://github.com/bochs-emu/Bochs.git}
@@ -55,8 +55,8 @@ fetch_kernel() {
   local package
   package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
   say "fetching $package"
-  (cd "$top" && rm -rf kernel ./*.deb && apt-get download -qq "$package-unsigned" 2>/dev/null ||
-    apt-get download -qq "$package") || fail "apt-get download $package failed"
+  rm -rf "$top"/kernel "$top"/*.deb
+  (cd "$top" && apt-get download -qq "$package") || fail "apt-get download $package failed"
   dpkg -x "$top"/*.deb "$top/kernel"
   cp "$top"/kernel/boot/vmlinuz-* "$top/vmlinuz"
 }
@@ -125,7 +125,7 @@ dpkg -s "${packages[@]}" >/dev/null 2>&1 ||
 build_bochs
 fetch_kernel
 run=$(mktemp -d "$top/run.XXXXXX")
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$run"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$run"' EXIT
 write_disk
 touch "$run/console.txt"
 say "running; minutes a variant"

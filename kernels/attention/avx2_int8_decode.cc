@@ -3,7 +3,8 @@
 // Idea: decode_int8_pages.h. Two codes of K or V and two of q or of the weights make the products
 // of a dword (vpmaddwd), q and the weights in 15 bits and a sign. Against multiply-adds in fp32:
 // as many multiplications, but one instruction widens 16 codes instead of two for 8, and one
-// broadcast serves two products. Bottleneck: instructions; from two threads on, reading the cache.
+// broadcast serves two products. Bottleneck: instructions, about 210 per key and KV head of four
+// query heads; reading the cache where each query head has its own.
 // Layout: pages of K [d / 2][32][2], V [d_v / 16][16][16][2], scales of 32 keys and values.
 #include <immintrin.h>
 
@@ -59,13 +60,12 @@ struct Int8LanesAvx2 : DecodeLanesAvx2 {
     return load_codes_avx2(q.data, q.dtype, static_cast<std::int64_t>(size_of(q.dtype)), at, count);
   }
   static void pack_codes(const float* q, std::int64_t count, float lift, float inverse,
-                         const Int8QueryLayout& layout, std::uint32_t* words) {
+                         const Int8QueryLayout& /*layout*/, std::uint32_t* words) {
     for (std::int64_t c = 0; c < count; c += 8) {
       const Reg x = V::mul(load_floats(q + c), V::set1(lift));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(words + c / 2),
                        to_words(V::mul(x, V::set1(inverse))));
     }
-    words[layout.offsets()] = 0;
   }
   static void store_weights(float* to, const Reg (&w)[kPageRegs], float inverse) {
     auto* codes = reinterpret_cast<__m128i*>(to);
