@@ -34,7 +34,7 @@ struct Arithmetic {
   std::int64_t kv_block = 0;    ///< B_c, keys per online-softmax block; 0: all keys in one
   double u_q_inner = 0;         ///< u_Q: operands rounded inside the kernel (int8 QK)
   double u_q_step = 0;          ///< absolute rounding of q, in units of its row's largest number
-  bool p_in_pages = false;      ///< P·v_scale is rounded to bytes: kPageKeys of attention_op.h
+  double u_p_page = 0;          ///< rounding of P·v_scale to integers (kPageRoundings), or 0
   double u_tanh = 0x1p-21;      ///< relative error of the tanh used for softcap
 
   // Behaviour.

@@ -48,13 +48,13 @@ std::string rejection(const TrustInput& ready, const std::string& mutant) {
 std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic& arithmetic) {
   const auto& [u_acc, acc_truncates, acc_bits, acc_block, acc_promote, acc_lanes, integer_acc,
                u_operand, epilogue_roundings, u_activation, relu_drops_nan, flushes_subnormals,
-               u_exp, u_p, p_underflow, sums_rounded_p, kv_block, u_q_inner, u_q_step, p_in_pages,
+               u_exp, u_p, p_underflow, sums_rounded_p, kv_block, u_q_inner, u_q_step, u_p_page,
                u_tanh, deterministic, leaks_nonfinite, multiplies_pruned] = arithmetic;
   std::string key = fmt::format(
       "{}", fmt::join(std::tie(u_acc, acc_truncates, acc_bits, acc_block, acc_promote, acc_lanes,
                                integer_acc, u_operand, epilogue_roundings, u_activation,
                                relu_drops_nan, flushes_subnormals, u_exp, u_p, p_underflow,
-                               sums_rounded_p, kv_block, u_q_inner, u_q_step, p_in_pages, u_tanh,
+                               sums_rounded_p, kv_block, u_q_inner, u_q_step, u_p_page, u_tanh,
                                deterministic, leaks_nonfinite, multiplies_pruned),
                       " "));
   for (const BatteryInput& input : battery) {

@@ -39,6 +39,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
@@ -280,5 +281,14 @@ struct AttentionBroadcast {
 inline std::int64_t alibi_distance(const AttentionSequence& s, std::int64_t i, std::int64_t j) {
   return std::abs(i + s.offset - j);
 }
+
+/// Where P·v_scale is rounded to integers (Arithmetic::u_p_page), keys 32n … 32n + 31 of a sequence
+/// share a step, a power of two of which the largest that a row has there is 128 … 255 (bytes) or
+/// 2^14 … 2^15 − 1 (words).
+inline constexpr std::int64_t kPageKeys = 32;
+enum PageCodes : int { kPageBytes, kPageWords };
+inline constexpr int kPageCodes = 2;  ///< of them
+/// Half a step, in units of the largest P·v_scale of the page.
+inline constexpr std::array<double, kPageCodes> kPageRoundings = {0x1p-8, 0x1p-15};
 
 }  // namespace pareto

@@ -8,12 +8,14 @@
 // additions. T_stat is the same in the mean square. Dequantized operands are rounded once to fp32.
 //
 // Integer kernels round to fixed steps. A step of q errs by up to u_step·max|q| in every product,
-// whatever q_i is: |δs| grows by u_step·z, z = |scale|·max|q|·Σ|k|. Bytes of P·v_scale err by up to
-// half a step, ρ·max over the page; a weight below that may vanish, but no more: r = min(p,
-// ρ·max/v_scale), and T_det grows by Σ r|v|. Rounding is uniform, Σ r²v²/3 in the mean square; but
-// weights that vanish do so with one sign, and their sum Σ p|v| counts as a whole.
+// whatever q_i is: |δs| grows by u_step·z, z = |scale|·max|q|·Σ|k|. P·v_scale in integers errs by
+// up to half a step, ρ·max over the page; a weight below that may vanish, but no more: r = min(p,
+// ρ·max/v_scale), and T_det grows by Σ r|v|, T_stat² by Σ r²v²: not a third of it, for
+// where one weight outweighs the others its error is that of all columns, and of all rows that see
+// the key. Weights that vanish do so with one sign, and their sum Σ p|v| counts as a whole.
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include "reference/attention_op.h"
 #include "reference/equal_addends.h"
@@ -101,6 +103,27 @@ double flushing(const AttentionProblem& p, const Arithmetic& a, double keys) {
   return (2 * keys + static_cast<double>(p.head_dim)) * kExpUnderflow;
 }
 
+/// The first term of what rounding P to integers does: of the coarsest codes as fine as declared.
+int page_terms(const Arithmetic& a) {
+  int codes = kPageCodes - 1;
+  while (codes > 0 && kPageRoundings[codes] < a.u_p_page) --codes;
+  if (a.u_p_page > kPageRoundings[codes]) {
+    throw std::logic_error("u_p_page is coarser than kPageRoundings has terms for");
+  }
+  return kTermPage + codes * kPageTerms;
+}
+
+double page_limit(const Arithmetic& a, const ElementTerms& term) {
+  return a.u_p_page > 0 ? term(page_terms(a) + kPageLoss) : 0;
+}
+
+double page_variance(const Arithmetic& a, const ElementTerms& term) {
+  if (a.u_p_page == 0) return 0;
+  const int first = page_terms(a);
+  const double gone = term(first + kPageGone);
+  return term(first + kPageLoss2) + gone * gone;
+}
+
 double o_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerms& term) {
   const RowArithmetic r(p, a, term(kTermKeys));
   const LogitError unit = logit_error(a, r);
@@ -111,7 +134,7 @@ double o_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   const double weighted =
       a.u_p + a.u_operand + 2 * r.dequantized + r.n_pv * a.u_acc + r.blocks * kU32;
   return output_rounding(p, o) +
-         (moved + weighted * term(kTermA) + part_of(a.p_in_pages ? 1 : 0, term(kTermPage))) *
+         (moved + weighted * term(kTermA) + page_limit(a, term)) *
              beyond_first_order(unit, term(kTermMaxX), term(kTermMaxY), term(kTermMaxZ)) +
          r.eta * term(kTermV) + (r.block + r.blocks) * kU32 * o + flushing(p, a, term(kTermKeys));
 }
@@ -130,9 +153,7 @@ double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   const double row_sum = r.block + r.blocks;
   const double products = equal ? term(kTermA) * term(kTermA) : term(kTermC2);
   const double flushed = flushing(p, a, term(kTermKeys));
-  const double pages = term(kTermPage2) / 3 + term(kTermPageLost) * term(kTermPageLost);
-  const double steps =
-      part_of(a.u_q_step * a.u_q_step, term(kTermZ2)) + part_of(a.p_in_pages ? 1 : 0, pages);
+  const double steps = part_of(a.u_q_step * a.u_q_step, term(kTermZ2)) + page_variance(a, term);
   return std::sqrt(rounding * rounding / 3 + p_rounding +
                    (1 + r.blocks) * a.u_exp * a.u_exp * term(kTermF) +
                    r.eta * r.eta * term(kTermV2) / 3 + a.u_acc * a.u_acc * sums +

@@ -66,35 +66,36 @@ double attention_visible_keys(const AttentionProblem& p, std::span<const Tensor>
 std::vector<std::uint8_t> attention_seen_rows(const AttentionProblem& p, const AttentionTables& t,
                                               const Tensor& allowed, std::int64_t kv_rows);
 
-/// Where P is rounded to bytes (Arithmetic::p_in_pages), keys 32n … 32n + 31 of a sequence share a
-/// step, a power of two of which the largest P·v_scale that a row has there is 128 … 255.
-inline constexpr std::int64_t kPageKeys = 32;
-/// Half a step, in units of the largest P·v_scale of the page.
-inline constexpr double kPageRounding = 0x1p-8;
+/// What rounding P to one kind of PageCodes may do.
+enum PageTerm : int {
+  kPageLoss,   ///< Σ r|v|, r the most that p loses
+  kPageLoss2,  ///< Σ r²v²
+  kPageGone,   ///< Σ p|v| over weights that may round to 0
+  kPageTerms,
+};
 
 /// Columns of Terms. Sums run over the keys that a row sees and its sink (a key with v = 0); p are
 /// the weights, o the output; see attention_bound.cc.
 enum AttentionTerm : int {
   kTermValue,
-  kTermA,         ///< Σ p|v|
-  kTermC2,        ///< Σ p²v²
-  kTermD,         ///< Σ p|v−o|
-  kTermB,         ///< Σ p|v−o|·x, x = |scale|·|q|ᵀ|k|
-  kTermE,         ///< Σ p|v−o|·y, y = |s−m| + |m| + |alibi| + |bias|
-  kTermG,         ///< Σ p|v−o|·t, t = |logit| after softcap
-  kTermB2,        ///< Σ p²(v−o)²x²
-  kTermE2,        ///< Σ p²(v−o)²y²
-  kTermG2,        ///< Σ p²(v−o)²t²
-  kTermF,         ///< Σ p²(v−o)²
-  kTermV,         ///< Σ |v| / l
-  kTermV2,        ///< Σ v² / l²
-  kTermZ,         ///< Σ p|v−o|·z, z = |scale|·max|q|·Σ|k|
-  kTermZ2,        ///< Σ p²(v−o)²z²
-  kTermPage,      ///< Σ r|v|, r the most that p loses where it is rounded to bytes
-  kTermPage2,     ///< Σ r²v²
-  kTermPageLost,  ///< Σ p|v| over weights that may round to 0
-  kTermKeys,      ///< keys between the first and the last that masks leave
-  kTermMaxX,      ///< largest x, y and z among keys whose weight is not negligible
+  kTermA,     ///< Σ p|v|
+  kTermC2,    ///< Σ p²v²
+  kTermD,     ///< Σ p|v−o|
+  kTermB,     ///< Σ p|v−o|·x, x = |scale|·|q|ᵀ|k|
+  kTermE,     ///< Σ p|v−o|·y, y = |s−m| + |m| + |alibi| + |bias|
+  kTermG,     ///< Σ p|v−o|·t, t = |logit| after softcap
+  kTermB2,    ///< Σ p²(v−o)²x²
+  kTermE2,    ///< Σ p²(v−o)²y²
+  kTermG2,    ///< Σ p²(v−o)²t²
+  kTermF,     ///< Σ p²(v−o)²
+  kTermV,     ///< Σ |v| / l
+  kTermV2,    ///< Σ v² / l²
+  kTermZ,     ///< Σ p|v−o|·z, z = |scale|·max|q|·Σ|k|
+  kTermZ2,    ///< Σ p²(v−o)²z²
+  kTermPage,  ///< kPageCodes times PageTerm
+  kTermKeys = kTermPage + kPageCodes * kPageTerms,  ///< keys between the first and the last that
+                                                    ///< masks leave
+  kTermMaxX,  ///< largest x, y and z among keys whose weight is not negligible
   kTermMaxY,
   kTermMaxZ,
   kTermFlags,  ///< of AttentionFlag

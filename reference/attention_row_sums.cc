@@ -38,6 +38,16 @@ void add_weighted(const ColumnLanes e, double w, ColumnLanes& __restrict first,
   }
 }
 
+// What rounding the weight p to integers may do, `size` being |v|.
+void add_losses(ColumnSums& sums, const ColumnLanes& size,
+                const std::array<double, kPageCodes>& lost, double p) {
+  for (int codes = 0; codes < kPageCodes; ++codes) {
+    ColumnLanes* const term = &sums.term[kTermPage + codes * kPageTerms];
+    add_weighted(size, lost[codes], term[kPageLoss], term[kPageLoss2]);
+    for (int c = 0; c < kSumColumns && lost[codes] == p; ++c) term[kPageGone][c] += size[c] * p;
+  }
+}
+
 bool is_zero_row(const AttentionKv& kv, std::int64_t at, std::int64_t width) {
   const float* v = kv.v.data() + at * width;
   return std::all_of(v, v + width, [](float code) { return code == 0; });
@@ -54,9 +64,8 @@ void add_deviation(ColumnSums& sums, const ColumnLanes& e, double x, double y, d
 
 }  // namespace
 
-std::vector<double> lost_in_pages(const AttentionRow& row, const AttentionKv& kv,
-                                  std::int64_t width) {
-  std::vector<double> lost(row.key.size());
+PageLosses lost_in_pages(const AttentionRow& row, const AttentionKv& kv, std::int64_t width) {
+  PageLosses lost(row.key.size());
   for (std::size_t at = 0; at < lost.size();) {
     const std::int64_t page = row.key[at] / kPageKeys;
     double largest = 0;
@@ -67,15 +76,17 @@ std::vector<double> lost_in_pages(const AttentionRow& row, const AttentionKv& kv
       largest = std::max(largest, row.p[end] * kv.v_scale[j]);
     }
     for (; at < end; ++at) {
-      lost[at] = std::min(row.p[at], kPageRounding * largest / kv.v_scale[row.key[at] - kv.first]);
+      const double scale = kv.v_scale[row.key[at] - kv.first];
+      for (int codes = 0; codes < kPageCodes; ++codes) {
+        lost[at][codes] = std::min(row.p[at], kPageRoundings[codes] * largest / scale);
+      }
     }
   }
   return lost;
 }
 
 void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
-                std::span<const std::int64_t> columns, std::span<const double> lost,
-                ColumnSums& sums) {
+                std::span<const std::int64_t> columns, const PageLosses& lost, ColumnSums& sums) {
   ColumnLanes v{};
   ColumnLanes size{};
   ColumnLanes o{};
@@ -90,11 +101,7 @@ void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t wid
     }
     add_weighted(size, p, sums.term[kTermA], sums.term[kTermC2]);
     add_weighted(size, 1 / row.l, sums.term[kTermV], sums.term[kTermV2]);
-    if (!lost.empty()) {
-      add_weighted(size, lost[at], sums.term[kTermPage], sums.term[kTermPage2]);
-      for (int c = 0; c < kSumColumns && lost[at] == p; ++c)
-        sums.term[kTermPageLost][c] += size[c] * p;
-    }
+    if (!lost.empty()) add_losses(sums, size, lost[at], p);
     if (finite) continue;
     for (int c = 0; c < kSumColumns; ++c) {
       if (!std::isfinite(v[c])) (weighs(row, at) ? sums.non_finite : sums.open)[c] = true;

@@ -34,16 +34,16 @@ struct RowSums {
   double max_z = 0;
 };
 
-/// The most that each weight of a row can lose where P·v_scale is rounded to bytes: half a step of
-/// its page, or all of it if that is less. Keys whose values are zeros, of scale 1, size no step.
-std::vector<double> lost_in_pages(const AttentionRow& row, const AttentionKv& kv,
-                                  std::int64_t width);
+/// The most that each weight of a row can lose where P·v_scale is rounded to integers, for each of
+/// kPageRoundings: half a step of its page, or all of it if that is less. Keys whose values are
+/// zeros, of scale 1, size no step.
+using PageLosses = std::vector<std::array<double, kPageCodes>>;
+PageLosses lost_in_pages(const AttentionRow& row, const AttentionKv& kv, std::int64_t width);
 
 /// First pass: the output, and the sums that do not need it. Up to kSumColumns `columns` of v's
 /// `width`; `lost` as lost_in_pages tells, or empty.
 void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
-                std::span<const std::int64_t> columns, std::span<const double> lost,
-                ColumnSums& sums);
+                std::span<const std::int64_t> columns, const PageLosses& lost, ColumnSums& sums);
 
 /// Second pass: the deviations |v − o|, weighted.
 void sum_deviations(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,

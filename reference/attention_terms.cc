@@ -77,7 +77,7 @@ class Evaluation {
     const auto keys = static_cast<double>(operands_.range(query, {}).size());
     if (task.lse >= 0) set_lse(task.lse, row, row_sums, keys, flags);
     const std::int64_t width = operands_.problem().head_dim_v;
-    std::vector<double> lost;
+    PageLosses lost;
     if (operands_.problem().kv_dtype == DType::kS8) lost = lost_in_pages(row, kv, width);
     for (std::int64_t at = task.o_begin; at < task.o_end; at += kSumColumns) {
       const std::int64_t count = std::min<std::int64_t>(kSumColumns, task.o_end - at);

@@ -97,7 +97,7 @@ Arithmetic arithmetic(const Problem& /*problem*/) {
   a.kv_block = kWordPageKeys;
   a.acc_block = kWordPageKeys;  // exact in between
   a.u_q_step = 1 / 65000.0;  // half a unit of largest / 32767, and the rounding of its reciprocal
-  a.p_in_pages = true;       // to 128 times finer steps than bytes have
+  a.u_p_page = kPageRoundings[kPageWords];
   return a;
 }
 

@@ -107,7 +107,7 @@ Arithmetic arithmetic(const Problem& /*problem*/) {
   a.kv_block = kInt8PageKeys;
   a.acc_block = kInt8PageKeys;  // exact in between
   a.u_q_step = 1 / 32500.0;  // half a unit of largest / 16256, and the rounding of its reciprocal
-  a.p_in_pages = true;
+  a.u_p_page = kPageRoundings[kPageBytes];
   return a;
 }
 

@@ -1,9 +1,10 @@
-// The bound's terms for integer kernels: what rounding P to bytes and q to steps does stays within
-// them, and what coarser steps do does not.
+// The bound's terms for integer kernels: what rounding P to integers and q to steps does stays
+// within them, and what coarser steps do does not.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -76,9 +77,12 @@ Problem cached_in_bytes(std::int64_t seq_kv) {
       std::to_string(seq_kv));
 }
 
-TEST(AttentionSteps, RoundingWeightsToBytesStaysWithinTheBound) {
+class RoundedWeights : public ::testing::TestWithParam<PageCodes> {};
+
+TEST_P(RoundedWeights, StayWithinTheBound) {
   Arithmetic a = exact_arithmetic();
-  a.p_in_pages = true;
+  a.u_p_page = kPageRoundings[GetParam()];
+  const double steps = 0.5 / a.u_p_page;
   for (const char* distribution : {"normal", "outlier", "positive", "planted", "uniform"}) {
     for (const std::int64_t keys : {1, 33, 300}) {
       const Problem problem = cached_in_bytes(keys);
@@ -88,16 +92,29 @@ TEST(AttentionSteps, RoundingWeightsToBytesStaysWithinTheBound) {
           problem.op().reference(problem, operands, all_positions(problem, operands), 1);
       const std::vector<double>& truth = terms[kAttentionO].column[kTermValue];
       const Bounds bounds = problem.op().bound(problem, kAttentionO, terms[kAttentionO], a);
-      const Agreement bytes =
-          agreement(with_rounded_weights(problem, operands, 128), truth, bounds);
-      EXPECT_LE(bytes.largest, 1) << distribution << " " << keys;
-      EXPECT_LE(bytes.rms, 1) << distribution << " " << keys;
+      const Agreement fine =
+          agreement(with_rounded_weights(problem, operands, steps), truth, bounds);
+      EXPECT_LE(fine.largest, 1) << distribution << " " << keys;
+      EXPECT_LE(fine.rms, 1) << distribution << " " << keys;
       if (keys < 300) continue;
       const Agreement coarse =
-          agreement(with_rounded_weights(problem, operands, 16), truth, bounds);
+          agreement(with_rounded_weights(problem, operands, steps / 8), truth, bounds);
       EXPECT_GT(coarse.rms, 1) << distribution;
     }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(AttentionSteps, RoundedWeights, ::testing::Values(kPageBytes, kPageWords));
+
+TEST(AttentionSteps, WeightsCoarserThanAnyTermHaveNoBound) {
+  Arithmetic a = exact_arithmetic();
+  a.u_p_page = 2 * kPageRoundings[kPageBytes];
+  const Problem problem = cached_in_bytes(1);
+  const Operands operands =
+      problem.op().encode(problem, problem.op().draw(problem, {.distribution = "normal"}));
+  const ReferenceTerms terms =
+      problem.op().reference(problem, operands, all_positions(problem, operands), 1);
+  EXPECT_THROW(problem.op().bound(problem, kAttentionO, terms[kAttentionO], a), std::logic_error);
 }
 
 TEST(AttentionSteps, RoundingQueriesToStepsStaysWithinTheBound) {
