@@ -25,6 +25,7 @@ struct Arithmetic {
   double u_activation = 0x1p-21;    ///< relative error of the activation function in use
   bool relu_drops_nan = false;      ///< max(NaN, 0) is 0 in the library in use
   bool flushes_subnormals = false;  ///< AMX, vdpbf16ps: subnormal inputs and results count as 0
+  int operand_products = 1;         ///< operands are sums: so many products of their pieces
 
   // Attention.
   double u_exp = 0x1p-22;       ///< relative error of the exponential in use

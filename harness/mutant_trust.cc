@@ -48,14 +48,15 @@ std::string rejection(const TrustInput& ready, const std::string& mutant) {
 std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic& arithmetic) {
   const auto& [u_acc, acc_truncates, acc_bits, acc_block, acc_promote, acc_lanes, integer_acc,
                u_operand, epilogue_roundings, u_activation, relu_drops_nan, flushes_subnormals,
-               u_exp, u_p, p_underflow, sums_rounded_p, kv_block, u_q_inner, u_q_step, u_p_page,
-               u_tanh, deterministic, leaks_nonfinite, multiplies_pruned] = arithmetic;
+               operand_products, u_exp, u_p, p_underflow, sums_rounded_p, kv_block, u_q_inner,
+               u_q_step, u_p_page, u_tanh, deterministic, leaks_nonfinite, multiplies_pruned] =
+      arithmetic;
   std::string key = fmt::format(
       "{}", fmt::join(std::tie(u_acc, acc_truncates, acc_bits, acc_block, acc_promote, acc_lanes,
                                integer_acc, u_operand, epilogue_roundings, u_activation,
-                               relu_drops_nan, flushes_subnormals, u_exp, u_p, p_underflow,
-                               sums_rounded_p, kv_block, u_q_inner, u_q_step, u_p_page, u_tanh,
-                               deterministic, leaks_nonfinite, multiplies_pruned),
+                               relu_drops_nan, flushes_subnormals, operand_products, u_exp, u_p,
+                               p_underflow, sums_rounded_p, kv_block, u_q_inner, u_q_step, u_p_page,
+                               u_tanh, deterministic, leaks_nonfinite, multiplies_pruned),
                       " "));
   for (const BatteryInput& input : battery) {
     key += fmt::format("|{} {} {} {} {} {}", input.problem.op().name(), input.problem.text(),

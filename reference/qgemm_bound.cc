@@ -107,7 +107,10 @@ class Bounder {
   double underflow(std::size_t i) const {
     double lost = static_cast<double>(p_.K + 4) * kFp32Underflow;
     if (epilogue() > 1) lost += static_cast<double>(p_.K) * 0x1p18 * kFp32Underflow;
-    if (a_.flushes_subnormals) lost += static_cast<double>(3 * p_.K) * 0x1p-126;
+    if (a_.flushes_subnormals) {
+      lost += static_cast<double>(3 * a_.operand_products * p_.K) * 0x1p-126;
+      if (a_.operand_products > 1) lost += column_or(t_, kTermFaint, i, 0);
+    }
     const bool decodes = p_.w_kind != WKind::kFloat;
     if (a_.flushes_subnormals || decodes) lost += column_or(t_, kTermFlushed, i, 0);
     return lost;

@@ -31,6 +31,9 @@ Operands encode_qgemm(const Problem& problem, const TensorMap& inputs);
 // qgemm_positions.cc
 Positions qgemm_positions(const QgemmProblem& problem, std::uint64_t seed);
 
+/// Operands from here on have no subnormal bits, in whatever pieces.
+inline constexpr double kFaint = 0x1p-100;
+
 /// Columns of the terms of y, after column 0, the value. An absent bias and activation leave kPre
 /// empty: it equals the value. Columns that a scheme has no use for are empty.
 enum QgemmTerm : int {
@@ -41,6 +44,7 @@ enum QgemmTerm : int {
   kTermSquares,   ///< Σ(a·b)²
   kTermPrefix,    ///< mean over k of the squared prefix sums
   kTermFlushed,   ///< Σ|a·b| where a or b is subnormal in fp32; empty if there is none
+  kTermFaint,     ///< the same below 2^-100 = kFaint
   kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next two only where there are several
   kTermGroupSquares,
   kTermGroupPrefix,

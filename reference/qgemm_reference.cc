@@ -44,7 +44,7 @@ class Reference {
     terms_.column.resize(kTermCount);
     column_of(kTermValue).resize(list.size());
     if (values_only) return;
-    for (const int column : {kTermAbs, kTermSquares, kTermPrefix, kTermFlushed}) {
+    for (const int column : {kTermAbs, kTermSquares, kTermPrefix, kTermFlushed, kTermFaint}) {
       column_of(column).resize(list.size());
     }
     if (p_.has_bias || p_.activation != Activation::kNone) column_of(kTermPre).resize(list.size());
@@ -62,9 +62,9 @@ class Reference {
       run_block(block, threads);
       place = block.end;
     }
-    std::vector<double>& flushed = column_of(kTermFlushed);
-    if (std::all_of(flushed.begin(), flushed.end(), [](double f) { return f == 0; })) {
-      flushed.clear();
+    for (const int column : {kTermFlushed, kTermFaint}) {
+      std::vector<double>& lost = column_of(column);
+      if (std::all_of(lost.begin(), lost.end(), [](double f) { return f == 0; })) lost.clear();
     }
     return std::move(terms_);
   }
@@ -144,6 +144,7 @@ class Reference {
     set(kTermSquares, place, sums.squares);
     set(kTermPrefix, place, sums.prefix);
     set(kTermFlushed, place, sums.flushed);
+    set(kTermFaint, place, sums.faint);
     set(kTermGroupAbs, place, sums.group_abs);
     set(kTermGroupSquares, place, sums.group_squares);
     set(kTermGroupPrefix, place, sums.group_prefix);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "reference/qgemm_operands.h"
+#include "reference/qgemm_parts.h"
 
 namespace pareto {
 namespace {
@@ -14,6 +15,8 @@ using Sums = std::array<QgemmSums, kPanelRows>;
 using FourWords = std::int64_t __attribute__((vector_size(32)));
 
 bool is_subnormal(double value) { return value != 0 && std::abs(value) < kSmallestNormalFp32; }
+// Its last bits may be subnormal.
+bool is_faint(double value) { return value != 0 && std::abs(value) < kFaint; }
 
 void clear_signs(FourDoubles& values) {
   values = reinterpret_cast<FourDoubles>(reinterpret_cast<FourWords>(values) & INT64_MAX);
@@ -81,12 +84,15 @@ void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWR
   }
 }
 
-void sum_flushed(const QgemmXPanel& x, const QgemmWRow& w, Sums& sums) {
+void sum_faint(const QgemmXPanel& x, const QgemmWRow& w, Sums& sums) {
   for (std::size_t k = 0; k < w.value.size(); ++k) {
     for (int row = 0; row < kPanelRows; ++row) {
       const double a = x.value[k][row];
-      if (!is_subnormal(a) && !is_subnormal(w.value[k])) continue;
-      sums[static_cast<std::size_t>(row)].flushed += std::abs(a * w.value[k]);
+      const double b = w.value[k];
+      if (!is_faint(a) && !is_faint(b)) continue;
+      QgemmSums& sum = sums[static_cast<std::size_t>(row)];
+      sum.faint += std::abs(a * b);
+      if (is_subnormal(a) || is_subnormal(b)) sum.flushed += std::abs(a * b);
     }
   }
 }
@@ -97,7 +103,7 @@ void decode_x_into(const QgemmProblem& problem, std::span<const Tensor> in, std:
   std::vector<double> values(panel.value.size());
   decode_x_row(problem, in, m, tensor_scale, values.data());
   for (std::size_t k = 0; k < values.size(); ++k) panel.value[k][row] = values[k];
-  panel.subnormal |= std::any_of(values.begin(), values.end(), is_subnormal);
+  panel.faint |= std::any_of(values.begin(), values.end(), is_faint);
   if (!problem.integer_products()) return;
   std::vector<std::int32_t> codes(values.size());
   panel.scales[row].resize(static_cast<std::size_t>(problem.x_groups()));
@@ -124,7 +130,7 @@ void decode_w(const QgemmProblem& problem, std::span<const Tensor> in, std::int6
     row.magnitude[k] = std::abs(product) + offset;
     row.square[k] = product * product + offset * offset;
   }
-  row.subnormal = std::any_of(row.value.begin(), row.value.end(), is_subnormal);
+  row.faint = std::any_of(row.value.begin(), row.value.end(), is_faint);
   if (!problem.integer_products()) return;
   std::vector<std::int32_t> codes(K);
   row.scales.resize(offsets.size());
@@ -151,7 +157,7 @@ std::array<QgemmSums, kPanelRows> qgemm_sums(const QgemmProblem& problem, const 
     if (!problem.integer_products()) sum_values(x, w, sums);
   } else {
     sum_products(x, w, sums);
-    if (x.subnormal || w.subnormal) sum_flushed(x, w, sums);
+    if (x.faint || w.faint) sum_faint(x, w, sums);
   }
   if (problem.integer_products()) sum_groups(problem, x, w, sums);
   return sums;

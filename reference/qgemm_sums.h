@@ -22,7 +22,7 @@ struct QgemmWRow {
   std::vector<double> value;
   std::vector<double> magnitude;  ///< |d·sc·q| + dmin·mn
   std::vector<double> square;     ///< (d·sc·q)² + (dmin·mn)²
-  bool subnormal = false;         ///< holds values that are subnormal in fp32
+  bool faint = false;             ///< holds values below kFaint
   // Schemes with integer products only: value = code·scale − offset.
   std::vector<double> codes;
   std::vector<float> scales;
@@ -32,7 +32,7 @@ struct QgemmWRow {
 /// Four decoded rows of x, interleaved.
 struct QgemmXPanel {
   std::vector<FourDoubles> value;
-  bool subnormal = false;
+  bool faint = false;
   // Schemes with integer products only: value = (code − zero)·scale.
   std::vector<FourDoubles> codes;
   std::array<std::vector<float>, kPanelRows> scales;
@@ -46,6 +46,7 @@ struct QgemmSums {
   double squares = 0;
   double prefix = 0;
   double flushed = 0;
+  double faint = 0;
   double group_abs = 0;
   double group_squares = 0;
   double group_prefix = 0;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "harness/isa.h"
 #include "harness/registry.h"
 #include "kernels/qgemm/amx_bf16.h"
+#include "kernels/qgemm/amx_bf16_pieces.h"
 #include "kernels/qgemm/amx_int8.h"
 
 namespace pareto {
@@ -21,8 +23,12 @@ constexpr auto kAvx512 = static_cast<IsaSet>(Isa::kAvx512);
 Variant twin_of(const char* name) {
   Variant twin = find_variant(find_op("qgemm"), name);
   twin.needs = kAvx512;
-  twin.prepare = std::string(name) == "amx_int8" ? prepare_amx_int8<AmxSoftware>
-                                                 : prepare_amx_bf16<AmxSoftware>;
+  static const std::map<std::string, decltype(twin.prepare)> kTwins = {
+      {"amx_int8", prepare_amx_int8<AmxSoftware>},
+      {"amx_bf16", prepare_amx_bf16<AmxSoftware>},
+      {"amx_bf16x3", prepare_amx_pieces<AmxSoftware, 3>},
+      {"amx_bf16x6", prepare_amx_pieces<AmxSoftware, 6>}};
+  twin.prepare = kTwins.at(name);
   return twin;
 }
 
@@ -49,6 +55,12 @@ TEST(QgemmAmx, TwinOfInt8PassesTheBattery) {
 
 TEST(QgemmAmx, TwinOfBf16PassesTheBattery) { expect_battery("amx_bf16", "bf16", "float"); }
 
+TEST(QgemmAmx, TwinsOfPiecesPassTheBattery) {
+  expect_battery("amx_bf16x3", "fp16", "float");
+  expect_battery("amx_bf16x3", "fp32", "float");
+  expect_battery("amx_bf16x6", "fp32", "float");
+}
+
 // Several blocks of K whose sums wait in between, blocks of strips and panels that are not whole,
 // and strips of two heights, which the tiles are set up for in turn.
 TEST(QgemmAmx, SumsOfSeveralBlocksOfKWait) {
@@ -61,7 +73,8 @@ TEST(QgemmAmx, SumsOfSeveralBlocksOfKWait) {
   };
   for (const Case& c :
        {Case{"amx_int8", "w8a8", "s8", 2100}, Case{"amx_int8", "w8a8", "float", 2048},
-        Case{"amx_bf16", "bf16", "float", 1600}}) {
+        Case{"amx_bf16", "bf16", "float", 1600}, Case{"amx_bf16x3", "fp16", "float", 600},
+        Case{"amx_bf16x6", "fp32", "float", 300}}) {
     Problem problem(find_op("qgemm"));
     problem.set("M", std::int64_t{500}).set("N", std::int64_t{450}).set("K", c.K);
     problem.set_text("scheme", c.scheme);
