@@ -1,9 +1,9 @@
 // Decode with fp32 multiply-adds in AVX2: every type of KV cache, widened as it is loaded.
 //
-// Idea: paged_decode.h; a page of 16 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
+// Idea: paged_decode.h; a page of 32 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
 // columns in P·V, so that no sum over lanes is needed until a row is done.
 // Bottleneck: reading the cache; the multiply-adds from about 8 query heads per KV head on.
-// Layout: pages of K [d][16], V [d_v / 16][16 keys][16 columns] in the type of the cache.
+// Layout: pages of K [2][d][16 keys], V [d_v / 16][32 keys][16 columns] in the type of the cache.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -36,6 +36,7 @@ namespace {
 /// K and V of type kStored.
 template <DType kStored>
 struct DecodeF32Avx2 : DecodeLanesAvx2 {
+  static constexpr int kPageRegs = 4;
   static constexpr int kScoreSums = 8;
   // Two registers of bf16 are widened by one instruction each.
   static constexpr bool kInPairs = kStored == DType::kBf16;
@@ -55,9 +56,12 @@ struct DecodeF32Avx2 : DecodeLanesAvx2 {
     }
   }
   static Reg multiply_add(Reg c, Reg w, Reg x) { return _mm256_fmadd_ps(w, x, c); }
-  static void store_page_weights(std::uint32_t* p, const Reg (&w)[2]) {
-    store_floats(reinterpret_cast<float*>(p), w[0]);
-    store_floats(reinterpret_cast<float*>(p) + kLanes, w[1]);
+  template <int N>
+  static void store_page_weights(std::uint32_t* p, const Reg (&w)[N]) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      store_floats(reinterpret_cast<float*>(p) + n * kLanes, w[n]);
+    }
   }
   static float weight_at(const std::uint32_t* weights, std::int64_t j) {
     return std::bit_cast<float>(weights[j]);
@@ -99,7 +103,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
 Arithmetic arithmetic(const Problem& /*problem*/) {
   Arithmetic a;
   a.u_exp = 0x1p-21;
-  a.kv_block = 16;
+  a.kv_block = 32;
   return a;
 }
 

@@ -44,7 +44,6 @@ constexpr std::int64_t kMaxHeadDim = 1024;  // 128 · Σ high · k and Σ low ·
 
 struct Int8Lanes : DecodeLanesAvx512 {
   static constexpr int kExpDegree = 4;
-  static constexpr int kPageRegs = 2;
   static constexpr std::int64_t kPair = kInt8Pair;
   static constexpr int kScoreRows = kInt8Rows;
   static constexpr int kRows = kInt8Rows;

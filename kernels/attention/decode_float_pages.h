@@ -19,7 +19,7 @@ template <typename T>
 class DecodeFloatPages {
  public:
   using Lanes = T;
-  static constexpr std::int64_t kKeys = 2 * T::kLanes;
+  static constexpr std::int64_t kKeys = T::kPageRegs * T::kLanes;
 
   explicit DecodeFloatPages(const AttentionProblem& p)
       : layout_(PageLayout::of(p, kKeys, T::kPair, T::kColumns * T::kLanes,
@@ -27,6 +27,7 @@ class DecodeFloatPages {
         head_dim_(p.head_dim),
         // An odd number of lines, lest rows fall into the same sets of L1.
         q_stride_(layout_.steps / 32 * 32 + 48) {
+    layout_.group = kGroup;
     layout_.order = T::kOrder;
   }
 
@@ -49,14 +50,21 @@ class DecodeFloatPages {
     const std::int64_t tiles = (page.rows + T::kRows - 1) / T::kRows;
     const std::int64_t height = (page.rows + tiles - 1) / tiles;
     NextPage next(page.data + layout_.bytes(), tiles < kTilesToFetch ? 0 : layout_.bytes(),
-                  tiles * (1 + (layout_.columns + layout_.panel - 1) / layout_.panel));
-    for (std::int64_t r = 0; r < page.rows; r += height) {
-      next.fetch();
-      DecodeTiles<T>::score(std::min(height, page.rows - r))(space.q.data() + r * q_stride_,
-                                                             q_stride_, page.data, layout_.steps,
-                                                             space.s.data() + r * kStride, kStride);
+                  tiles * (kGroups + (layout_.columns + layout_.panel - 1) / layout_.panel));
+    // The last page of a sequence may end with a group that holds no key.
+    const std::int64_t groups = page.keys > kGroup ? kGroups : 1;
+    for (std::int64_t group = 0; group < groups; ++group) {
+      const std::byte* k = page.data + layout_.k_at(group * kGroup, 0) * layout_.element_bytes;
+      for (std::int64_t r = 0; r < page.rows; r += height) {
+        next.fetch();
+        DecodeTiles<T>::score(std::min(height, page.rows - r))(
+            space.q.data() + r * q_stride_, q_stride_, k, layout_.steps,
+            space.s.data() + r * kStride + group * kGroup, kStride);
+      }
     }
-    for (std::int64_t r = 0; r < page.rows; ++r) soften(page, r, space);
+    for (std::int64_t r = 0; r < page.rows; ++r) {
+      groups < kGroups ? soften<kScoreRegs>(page, r, space) : soften<T::kPageRegs>(page, r, space);
+    }
     if (page.non_finite) {
       for (std::int64_t r = 0; r < page.rows; ++r) add_seen_values(page, r, space);
       return;
@@ -67,13 +75,16 @@ class DecodeFloatPages {
         next.fetch();
         DecodeTiles<T>::add_values(std::min(height, page.rows - r),
                                    layout_.panel_at(c) / T::kLanes)(
-            weights(r, space), kStride, v + c * kKeys * layout_.element_bytes, kKeys / T::kPair,
-            space.o.data() + r * page.o_stride + c, page.o_stride);
+            weights(r, space), kStride, v + c * kKeys * layout_.element_bytes,
+            groups * kGroup / T::kPair, space.o.data() + r * page.o_stride + c, page.o_stride);
       }
     }
   }
 
  private:
+  static constexpr std::int64_t kGroup = kScoreRegs * T::kLanes;
+  static constexpr std::int64_t kGroups = kKeys / kGroup;
+  static_assert(kGroups <= 2);
   static constexpr std::int64_t kStride = kKeys + 16;  // of scores and weights: lines, odd
   // With fewer tiles, reading is what takes the time, and hardware follows it better alone.
   static constexpr std::int64_t kTilesToFetch = 3;
@@ -101,19 +112,20 @@ class DecodeFloatPages {
     return reinterpret_cast<std::uint32_t*>(space.s.data() + r * kStride);
   }
 
-  // Scores of row r to weights, in place.
+  // Scores of row r to weights, in place; of the page's first N registers of keys.
+  template <int N>
   void soften(const DecodePage& page, std::int64_t r, DecodeSpace<T>& space) const {
     const float* k_scale = nullptr;
     if (layout_.scales) {
       k_scale = reinterpret_cast<const float*>(page.data + layout_.scale_offset());
     }
-    typename T::Reg w[2];
+    typename T::Reg w[N];
     weigh_page<T>(space.rows[r], page.first_key, space.s.data() + r * kStride, k_scale,
                   space.o.data() + r * page.o_stride, layout_.columns, space.sums.data() + r * 16,
                   w);
-    if (k_scale != nullptr) {
-      w[0] = T::V::mul(w[0], T::load_floats(k_scale + kKeys));
-      w[1] = T::V::mul(w[1], T::load_floats(k_scale + kKeys + T::kLanes));
+#pragma GCC unroll 4
+    for (int n = 0; k_scale != nullptr && n < N; ++n) {
+      w[n] = T::V::mul(w[n], T::load_floats(k_scale + kKeys + n * T::kLanes));
     }
     T::store_page_weights(weights(r, space), w);
   }

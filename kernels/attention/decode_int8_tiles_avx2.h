@@ -39,7 +39,7 @@ template <typename T, int R>
 [[gnu::always_inline]] inline void add_word_scores(__m256i (&acc)[R][kWordPageRegs],
                                                    const std::uint32_t* q, std::int64_t ldq,
                                                    const std::byte* k) {
-  fetch_ahead<T>(k);
+  fetch_ahead<T>(k, 0, kWordPageStep);
   __m256i codes[kWordPageRegs];
 #pragma GCC unroll 4
   for (int n = 0; n < kWordPageRegs; ++n) codes[n] = widened_codes(k + n * 16);
@@ -111,7 +111,7 @@ void word_value_tile(const std::uint32_t* weights, std::int64_t ldp, const std::
   }
   for (int pair = 0; pair < kPairs; pair += 4) {
 #pragma GCC unroll 2
-    for (int line = 0; line < C; ++line) fetch_ahead<T>(v + pair * C * 16 + line * 64);
+    for (int line = 0; line < C; ++line) fetch_ahead<T>(v + pair * C * 16, line * 64, 64);
 #pragma GCC unroll 4
     for (int u = 0; u < 4; ++u) {
       add_word_values(acc, weights + pair + u, ldp, v + (pair + u) * C * 16);

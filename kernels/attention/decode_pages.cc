@@ -25,8 +25,7 @@ void pack_k(const KvRows& rows, const PageLayout& l, std::int64_t first, std::in
   for (std::int64_t j = first; j < last; ++j) {
     const Code* from = reinterpret_cast<const Code*>(rows.data) + rows.element(j);
     for (std::int64_t c = 0; c < rows.count; ++c) {
-      const std::int64_t at = (c / l.pair * l.keys + j - first) * l.pair + c % l.pair;
-      out[place_of(at, l.order)] = static_cast<Code>(from[c] ^ flip);
+      out[place_of(l.k_at(j - first, c), l.order)] = static_cast<Code>(from[c] ^ flip);
     }
   }
 }
@@ -76,7 +75,7 @@ std::int64_t place_of(std::int64_t at, CodeOrder order) {
 PageLayout PageLayout::of(const AttentionProblem& p, std::int64_t keys, std::int64_t pair,
                           std::int64_t panel, std::int64_t column_grain) {
   PageLayout layout;
-  layout.keys = keys;
+  layout.keys = layout.group = keys;
   layout.pair = pair;
   layout.panel = panel;
   layout.steps = (p.head_dim + pair - 1) / pair;

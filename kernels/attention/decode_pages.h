@@ -33,11 +33,12 @@ enum class CodeOrder : std::uint8_t {
 /// Where a page holds its code number `at`.
 std::int64_t place_of(std::int64_t at, CodeOrder order);
 
-/// One page: K [steps][keys][pair], V in panels of columns, each [keys / pair][its columns][pair],
-/// then, for int8, the scales of its keys and values, fp32 [keys] each. Zeros stand
-/// beyond head_dim, head_dim_v and the last key.
+/// One page: K in groups of keys, each [steps][its keys][pair], V in panels of columns, each
+/// [keys / pair][its columns][pair], then, for int8, the scales of its keys and values, fp32 [keys]
+/// each. Zeros stand beyond head_dim, head_dim_v and the last key.
 struct PageLayout {
   std::int64_t keys = 0;
+  std::int64_t group = 0;    ///< keys of a group of K: all of them, or a part
   std::int64_t pair = 1;     ///< products per dword of the arithmetic
   std::int64_t steps = 0;    ///< dwords per key
   std::int64_t columns = 0;  ///< head_dim_v rounded up to whole registers
@@ -56,6 +57,10 @@ struct PageLayout {
   /// Columns of the panel that begins at column c.
   [[nodiscard]] std::int64_t panel_at(std::int64_t c) const {
     return columns - c < panel ? columns - c : panel;
+  }
+  /// Where K's element of key `j` of the page, number i of head_dim, is.
+  [[nodiscard]] std::int64_t k_at(std::int64_t j, std::int64_t i) const {
+    return ((j / group * steps + i / pair) * group + j % group) * pair + i % pair;
   }
   /// Where V's element of key `j` of the page, column c, is.
   [[nodiscard]] std::int64_t v_at(std::int64_t j, std::int64_t c) const {

@@ -1,7 +1,7 @@
 // Register tiles of decode in floating point: up to kRows rows against one page of the KV cache.
 //
-// Included inside a `#pragma GCC target` region; T is the instruction set's policy. A page holds
-// two registers of keys, so that a step of K serves 2·R sums and one of V up to C·R; fewer rows
+// Included inside a `#pragma GCC target` region; T is the instruction set's policy. A step
+// of K serves two registers of keys, 2·R sums, and one of V up to C·R; fewer rows
 // take several steps side by side, lest sums wait for themselves. Tiles read a page from its first
 // byte to its last: the hardware prefetchers of Zen 4 then keep up through all phases, while asking
 // for lines ahead slowed the stream down (8 KiB ahead: 31 to 24 GB/s), and so did columns out of
@@ -16,10 +16,32 @@
 
 namespace pareto {
 
-/// The line that is read so much later.
+/// The line that is read so much later, once for the reads of `bytes` that fall into it: those at
+/// `offset` from a line's beginning.
 template <typename T>
-[[gnu::always_inline]] inline void fetch_ahead(const std::byte* p) {
-  if constexpr (T::kAheadBytes > 0) __builtin_prefetch(p + T::kAheadBytes, 0, 3);
+[[gnu::always_inline]] inline void fetch_ahead(const std::byte* line, std::int64_t offset,
+                                               std::int64_t bytes) {
+  if (T::kAheadBytes > 0 && offset % 64 < bytes) {
+    __builtin_prefetch(line + offset + T::kAheadBytes, 0, 3);
+  }
+}
+
+inline constexpr int kScoreRegs = 2;  ///< of keys
+
+/// acc[R][2 registers] += one step of q[R] · K [2 registers].
+template <typename T, int R>
+[[gnu::always_inline]] inline void decode_score_step(typename T::Reg (&acc)[R][kScoreRegs],
+                                                     const std::uint32_t* q, std::int64_t ldq,
+                                                     const std::byte* k) {
+  typename T::Reg low;
+  typename T::Reg high;
+  T::load_two(k, low, high);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const auto x = T::broadcast(q + r * ldq);
+    acc[r][0] = T::multiply_add(acc[r][0], low, x);
+    acc[r][1] = T::multiply_add(acc[r][1], high, x);
+  }
 }
 
 /// s[R][2 registers] = q[R][steps] · K [steps][2 registers].
@@ -27,6 +49,7 @@ template <typename T, int R>
 void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte* k,
                        std::int64_t steps, float* s, std::int64_t lds) {
   constexpr int kSteps = std::clamp(T::kScoreSums / (2 * R), 1, 4);
+  constexpr std::int64_t kStepBytes = kScoreRegs * T::kLoadBytes;
   typename T::Reg acc[kSteps][R][2];
 #pragma GCC unroll 4
   for (int u = 0; u < kSteps; ++u) {
@@ -34,32 +57,15 @@ void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte
     for (int r = 0; r < R; ++r) acc[u][r][0] = acc[u][r][1] = T::V::set1(0.0F);
   }
   std::int64_t step = 0;
-#pragma GCC unroll 2
-  for (; step + kSteps <= steps; step += kSteps) {
+  for (; step + 4 <= steps; step += 4, k += 4 * kStepBytes) {
 #pragma GCC unroll 4
-    for (int u = 0; u < kSteps; ++u) {
-      typename T::Reg low;
-      typename T::Reg high;
-      fetch_ahead<T>(k + (step + u) * 2 * T::kLoadBytes);
-      T::load_two(k + (step + u) * 2 * T::kLoadBytes, low, high);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const auto x = T::broadcast(q + r * ldq + step + u);
-        acc[u][r][0] = T::multiply_add(acc[u][r][0], low, x);
-        acc[u][r][1] = T::multiply_add(acc[u][r][1], high, x);
-      }
+    for (int u = 0; u < 4; ++u) {
+      fetch_ahead<T>(k, u * kStepBytes, kStepBytes);
+      decode_score_step<T>(acc[u % kSteps], q + step + u, ldq, k + u * kStepBytes);
     }
   }
-  for (; step < steps; ++step) {
-    typename T::Reg low;
-    typename T::Reg high;
-    T::load_two(k + step * 2 * T::kLoadBytes, low, high);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const auto x = T::broadcast(q + r * ldq + step);
-      acc[0][r][0] = T::multiply_add(acc[0][r][0], low, x);
-      acc[0][r][1] = T::multiply_add(acc[0][r][1], high, x);
-    }
+  for (; step < steps; ++step, k += kStepBytes) {
+    decode_score_step<T>(acc[0], q + step, ldq, k);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -73,7 +79,24 @@ void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte
   }
 }
 
-/// o[R][C registers] += p[R][steps] · V [steps][C registers].
+/// o[R][C registers] += one step of p[R] · V [C registers].
+template <typename T, int R, int C>
+[[gnu::always_inline]] inline void decode_value_step(typename T::Reg (&acc)[R][C],
+                                                     const std::uint32_t* p, std::int64_t ldp,
+                                                     const std::byte* v) {
+  typename T::Reg w[C];
+#pragma GCC unroll 4
+  for (int c = 0; c + 1 < C; c += 2) T::load_two(v + c * T::kLoadBytes, w[c], w[c + 1]);
+  if constexpr (C % 2 == 1) w[C - 1] = T::load_one(v + (C - 1) * T::kLoadBytes);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const auto x = T::broadcast(p + r * ldp);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) acc[r][c] = T::multiply_add(acc[r][c], w[c], x);
+  }
+}
+
+/// o[R][C registers] += p[R][steps] · V [steps][C registers], `steps` a multiple of 4.
 template <typename T, int R, int C>
 void decode_value_tile(const std::uint32_t* p, std::int64_t ldp, const std::byte* v,
                        std::int64_t steps, float* o, std::int64_t ldo) {
@@ -83,18 +106,13 @@ void decode_value_tile(const std::uint32_t* p, std::int64_t ldp, const std::byte
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) acc[r][c] = T::load_floats(o + r * ldo + c * T::kLanes);
   }
+  // GCC 12 spills constants of the largest tiles where they are unrolled further.
+  constexpr int kUnroll = R * C < 24 ? 4 : 1;
+  for (std::int64_t step = 0; step < steps; step += kUnroll, v += kUnroll * C * T::kLoadBytes) {
 #pragma GCC unroll 4
-  for (std::int64_t step = 0; step < steps; ++step, v += C * T::kLoadBytes) {
-    typename T::Reg w[C];
-    fetch_ahead<T>(v);
-#pragma GCC unroll 4
-    for (int c = 0; c + 1 < C; c += 2) T::load_two(v + c * T::kLoadBytes, w[c], w[c + 1]);
-    if constexpr (C % 2 == 1) w[C - 1] = T::load_one(v + (C - 1) * T::kLoadBytes);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const auto x = T::broadcast(p + r * ldp + step);
-#pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) acc[r][c] = T::multiply_add(acc[r][c], w[c], x);
+    for (int u = 0; u < kUnroll; ++u) {
+      fetch_ahead<T>(v, u * C * T::kLoadBytes, C * T::kLoadBytes);
+      decode_value_step<T>(acc, p + step + u, ldp, v + u * C * T::kLoadBytes);
     }
   }
 #pragma GCC unroll 8

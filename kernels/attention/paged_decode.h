@@ -39,6 +39,7 @@ struct DecodeSpace {
 struct DecodePage {
   const std::byte* data = nullptr;
   std::int64_t first_key = 0;
+  std::int64_t keys = 0;  ///< from there to the end of the sequence
   std::int64_t rows = 0;
   std::int64_t o_stride = 0;
   bool non_finite = false;
@@ -101,6 +102,7 @@ class PagedDecode : public Prepared {
       for (std::int64_t page = unit.pages.lo + piece.pages.lo; page < last; ++page) {
         kernel_.visit({.data = pages_.page(head, page),
                        .first_key = page * pages_.layout().keys,
+                       .keys = unit.sequence.seq_kv - page * pages_.layout().keys,
                        .rows = unit.rows,
                        .o_stride = o_stride_,
                        .non_finite = pages_.non_finite(head, page)},
