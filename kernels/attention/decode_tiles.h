@@ -1,11 +1,11 @@
 // Register tiles of decode in floating point: up to kRows rows against one page of the KV cache.
 //
-// Included inside a `#pragma GCC target` region; T is the instruction set's policy. A step
-// of K serves two registers of keys, 2·R sums, and one of V up to C·R; fewer rows
-// take several steps side by side, lest sums wait for themselves. Tiles read a page from its first
-// byte to its last: the hardware prefetchers of Zen 4 then keep up through all phases, while asking
-// for lines ahead slowed the stream down (8 KiB ahead: 31 to 24 GB/s), and so did columns out of
-// order (to 18 GB/s). Those of Zen 3 do not: there T::kAheadBytes asks.
+// Included inside a `#pragma GCC target` region; T is the instruction set's policy. A step of K
+// serves two registers of keys, 2·R sums, and one of V up to C·R; fewer rows take several steps
+// side by side, lest sums wait for themselves. Tiles read a page from its first byte to its last:
+// the hardware prefetchers of Zen 4 then keep up through all phases, while asking for lines ahead
+// slowed the stream down (8 KiB ahead: 31 to 24 GB/s), and so did columns out of order (to 18
+// GB/s). Those of Zen 3 do not: there T::kAheadBytes asks.
 #pragma once
 
 #include <algorithm>
