@@ -10,9 +10,10 @@
 // Integer kernels round to fixed steps. A step of q errs by up to u_step·max|q| in every product,
 // whatever q_i is: |δs| grows by u_step·z, z = |scale|·max|q|·Σ|k|. P·v_scale in integers errs by
 // up to half a step, ρ·max over the page; a weight below that may vanish, but no more: r = min(p,
-// ρ·max/v_scale), and T_det grows by Σ r|v|, T_stat² by Σ r²v²: not a third of it, for
-// where one weight outweighs the others its error is that of all columns, and of all rows that see
-// the key. Weights that vanish do so with one sign, and their sum Σ p|v| counts as a whole.
+// ρ·max/v_scale), and T_det grows by Σ r|v|. Rounding is uniform, Σ r²v²/3 in the mean square of
+// many weights; one that outweighs the others errs alike in all columns, and in all rows that see
+// its key, so that its r²v² counts as a whole. Weights that vanish do so with one sign, and their
+// sum Σ p|v| counts as a whole, too.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -120,8 +121,12 @@ double page_limit(const Arithmetic& a, const ElementTerms& term) {
 double page_variance(const Arithmetic& a, const ElementTerms& term) {
   if (a.u_p_page == 0) return 0;
   const int first = page_terms(a);
+  const double loss = term(first + kPageLoss);
+  const double squares = term(first + kPageLoss2);
   const double gone = term(first + kPageGone);
-  return term(first + kPageLoss2) + gone * gone;
+  // 1 over the number of losses if they were equal; 1 where both sums are 0 or infinite.
+  const double share = std::min(1.0, squares / (loss * loss));
+  return squares * (1 + 2 * share) / 3 + gone * gone;
 }
 
 double o_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerms& term) {

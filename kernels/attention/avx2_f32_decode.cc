@@ -2,7 +2,7 @@
 //
 // Idea: paged_decode.h; a page of 32 keys lies as the tiles read it, lanes are keys in Q·Kᵀ and
 // columns in P·V, so that no sum over lanes is needed until a row is done.
-// Bottleneck: reading the cache; the multiply-adds from about 8 query heads per KV head on.
+// Bottleneck: reading the cache; instructions from about 4 query heads per KV head on.
 // Layout: pages of K [2][d][16 keys], V [d_v / 16][32 keys][16 columns] in the type of the cache.
 #include <immintrin.h>
 

@@ -49,11 +49,11 @@ std::vector<double> from_pieces(const QgemmProblem& p, std::span<const double> x
   return y;
 }
 
-std::vector<double> values_of(const Tensor& t, double scale) {
+std::vector<double> values_of(const Tensor& t) {
   std::vector<double> values;
   for (std::int64_t i = 0; i < t.elements(); ++i) {
-    values.push_back(
-        scale * (t.dtype == DType::kF16 ? from_fp16(t.as<std::uint16_t>()[i]) : t.as<float>()[i]));
+    values.push_back(t.dtype == DType::kF16 ? from_fp16(t.as<std::uint16_t>()[i])
+                                            : t.as<float>()[i]);
   }
   return values;
 }
@@ -83,8 +83,8 @@ TEST_P(QgemmPieces, WhatIsLeftOutStaysWithinTheBound) {
         problem.op().reference(problem, operands, problem.op().positions(problem, operands, 1), 1);
     const std::vector<double>& truth = terms[kQgemmY].column[kTermValue];
     const Bounds bounds = problem.op().bound(problem, kQgemmY, terms[kQgemmY], a);
-    const std::vector<double> x = values_of(operands[kQgemmX].view(), 1);
-    const std::vector<double> w = values_of(operands[kQgemmW].view(), 1);
+    const std::vector<double> x = values_of(operands[kQgemmX].view());
+    const std::vector<double> w = values_of(operands[kQgemmW].view());
     ASSERT_EQ(truth.size(), static_cast<std::size_t>(p.M * p.N));
     const auto worst = [&](int products) {
       const std::vector<double> y = from_pieces(p, x, w, products);
