@@ -82,11 +82,27 @@ inline __m256 from_bf16_avx2(__m128i x) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
 }
 
-/// The even and the odd ones of 16 words of bf16.
-inline void split_bf16_avx2(__m256i words, __m256& even, __m256& odd) {
-  even = _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
-  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000U));
-  odd = _mm256_castsi256_ps(_mm256_and_si256(words, high));
+/// The first or the last 8 of 16 words of bf16 in the order of lane_halves.h: one instruction that
+/// reads memory, which GCC 12 makes two of unless it is told, and a register of zeros.
+inline __m256 lower_bf16_avx2(const std::byte* p) {
+  __m256 x;
+  asm("vpunpcklwd %1, %2, %0"
+      : "=x"(x)
+      : "m"(*reinterpret_cast<const __m256i_u*>(p)), "x"(_mm256_setzero_si256()));
+  return x;
+}
+inline __m256 upper_bf16_avx2(const std::byte* p) {
+  __m256 x;
+  asm("vpunpckhwd %1, %2, %0"
+      : "=x"(x)
+      : "m"(*reinterpret_cast<const __m256i_u*>(p)), "x"(_mm256_setzero_si256()));
+  return x;
+}
+/// Both, where no register is left for zeros: they are made each time.
+inline void split_bf16_avx2(const std::byte* p, __m256& lower, __m256& upper) {
+  asm("vpxor %x1, %x1, %x1\n\tvpunpcklwd %2, %1, %0\n\tvpunpckhwd %2, %1, %1"
+      : "=&x"(lower), "=&x"(upper)
+      : "m"(*reinterpret_cast<const __m256i_u*>(p)));
 }
 
 /// 8 values of fp32, bf16 or fp16 as fp32.

@@ -41,7 +41,7 @@ struct DecodeF32Avx2 : DecodeLanesAvx2 {
   // Two registers of bf16 are widened by one instruction each.
   static constexpr bool kInPairs = kStored == DType::kBf16;
   static constexpr int kColumnStep = kInPairs ? 2 : 1;
-  static constexpr CodeOrder kOrder = kInPairs ? CodeOrder::kInterleaved : CodeOrder::kPlain;
+  static constexpr CodeOrder kOrder = kInPairs ? CodeOrder::kLaneHalves : CodeOrder::kPlain;
   static constexpr int kPair = 1;
   static constexpr int kExpDegree = 5;
   static constexpr std::int64_t kLoadBytes = kLanes * kBytesOf<kStored>;
@@ -49,7 +49,7 @@ struct DecodeF32Avx2 : DecodeLanesAvx2 {
   static Reg load_one(const std::byte* p) { return load_codes_avx2(p, kStored); }
   static void load_two(const std::byte* p, Reg& low, Reg& high) {
     if constexpr (kInPairs) {
-      split_bf16_avx2(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), low, high);
+      split_bf16_avx2(p, low, high);
     } else {
       low = load_one(p);
       high = load_one(p + kLoadBytes);

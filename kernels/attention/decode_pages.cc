@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/lane_halves.h"
+
 namespace pareto {
 namespace {
 
@@ -67,7 +69,7 @@ void with_code_type(std::int64_t element_bytes, const Body& body) {
 
 std::int64_t place_of(std::int64_t at, CodeOrder order) {
   if (order == CodeOrder::kPlain) return at;
-  if (order == CodeOrder::kInterleaved) return at / 16 * 16 + at % 8 * 2 + at / 8 % 2;
+  if (order == CodeOrder::kLaneHalves) return place_in_halves(at);
   const std::int64_t half = at / 32 % 2;
   return at / 64 * 64 + at % 32 / 8 * 16 + half * 8 + at % 8;
 }

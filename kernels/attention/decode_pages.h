@@ -26,8 +26,8 @@ inline constexpr std::int64_t kBytesOf = kType == DType::kF32                   
 /// How codes lie where two registers of them are widened at a time.
 enum class CodeOrder : std::uint8_t {
   kPlain,
-  kHalves,  ///< of 64 bytes, bytes 16i … 16i + 7 are codes 8i …, the next eight 32 + 8i …
-  kInterleaved,  ///< of 16 words, words 2i and 2i + 1 are codes i and 8 + i
+  kHalves,      ///< of 64 bytes, bytes 16i … 16i + 7 are codes 8i …, the next eight 32 + 8i …
+  kLaneHalves,  ///< of words: lane_halves.h
 };
 
 /// Where a page holds its code number `at`.

@@ -1,5 +1,5 @@
-// Weight-only schemes, fp8, bf16 and groups of int8 as fp32 products with AVX2: W decoded to fp32
-// in `prepare`.
+// Weight-only schemes, fp8 and groups of int8 as fp32 products with AVX2: W decoded to fp32 in
+// `prepare`.
 //
 // Idea: as avx512_decoded, the uncompressed end of the trade that avx2_dequant makes.
 // Bottleneck: FMA units; at M ≤ 4 reading W, 4 bytes per weight.
@@ -14,8 +14,8 @@ namespace {
 const Registration registration{{
     .op = "qgemm",
     .name = "avx2_decoded",
-    .summary = "weight-only, fp8, bf16, group-wise schemes, W decoded to fp32 ahead of time; 6x16 "
-               "FMA tiles",
+    .summary = "weight-only, fp8, group-wise schemes, W decoded to fp32 ahead of time; 6x16 FMA "
+               "tiles",
     .needs = static_cast<IsaSet>(Isa::kAvx2Fma),
     .limits = {decoded_schemes<F32Avx2>()},
     .arithmetic = decoded_arithmetic,

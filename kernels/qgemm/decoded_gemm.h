@@ -1,4 +1,4 @@
-// Weight-only schemes, fp8, bf16 and groups of int8 as fp32 products: W decoded to fp32 in
+// Weight-only schemes, fp8 and groups of int8 as fp32 products: W decoded to fp32 in
 // `prepare`, whatever the instruction set.
 #pragma once
 
@@ -39,7 +39,6 @@ Limit decoded_schemes() {
     limit.values.insert(limit.values.end(), {"w4a8_g128", "q8_0_a8", "q4_0_a8", "fp8_e4m3",
                                              "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"});
   }
-  if (Simd::kDecodesBf16) limit.values.emplace_back("bf16");
   return limit;
 }
 

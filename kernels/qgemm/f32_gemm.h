@@ -53,25 +53,27 @@ class F32Product {
   TileGemm gemm_;
 };
 
-/// w [N, K], in fp32 or 16 bits, in panels as `gemm` reads them.
-inline AlignedBuffer<std::byte> panels_of(const Tensor& w, const TileGemm& gemm, int columns,
-                                          ThreadPool& pool) {
+/// w [N, K], in fp32 or 16 bits, in panels as `gemm` of `Simd` reads them.
+template <typename Simd>
+AlignedBuffer<std::byte> panels_of(const Tensor& w, const TileGemm& gemm, ThreadPool& pool) {
   AlignedBuffer<std::byte> panels(gemm.panels() * gemm.panel_bytes());
   const std::int64_t N = w.shape[0];
   const std::int64_t K = w.shape[1];
+  constexpr int columns = Simd::kColumns;
   const auto same = [](auto value) { return value; };
+  const auto column_at = [&](int place) { return Simd::column_at(w.dtype, place); };
   if (w.dtype == DType::kF32) {
     pack_panels(w.as<float>(), N, K, columns, 1, K, 0.0F, same,
-                reinterpret_cast<float*>(panels.data()), pool);
+                reinterpret_cast<float*>(panels.data()), pool, column_at);
   } else {
     pack_panels(w.as<std::uint16_t>(), N, K, columns, 1, K, std::uint16_t{0}, same,
-                reinterpret_cast<std::uint16_t*>(panels.data()), pool);
+                reinterpret_cast<std::uint16_t*>(panels.data()), pool, column_at);
   }
   return panels;
 }
 
-/// `Simd` as above, and its tile sets by type of W (`tiles`), their `kColumns`; with
-/// `kQuantizesX` also `quantized_row`, for schemes with a scale per row or group.
+/// `Simd` as above, and its tile sets by type of W (`tiles`), their `kColumns` and `column_at`;
+/// with `kQuantizesX` also `quantized_row`, for schemes with a scale per row or group.
 template <typename Simd>
 class F32Qgemm : public Prepared {
  public:
@@ -80,7 +82,7 @@ class F32Qgemm : public Prepared {
       : p_(p),
         product_(Simd::tiles(w.dtype), p.M, p.N, p.K, p.x_dtype == DType::kF32, pool.size()),
         x_(p.x_kind == XKind::kFloat ? 0 : p.M * p.K),
-        w_(panels_of(w, product_.gemm(), Simd::kColumns, pool)) {
+        w_(panels_of<Simd>(w, product_.gemm(), pool)) {
     if (p.has_bias) bias_ = padded_copy(bias.as<float>(), p.N, Simd::kColumns);
   }
 

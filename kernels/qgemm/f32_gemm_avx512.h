@@ -14,8 +14,8 @@ namespace pareto {
 
 struct F32Avx512 {
   static constexpr int kColumns = kTileColumns;
-  static constexpr bool kQuantizesX = false;   // other kernels have those schemes
-  static constexpr bool kDecodesBf16 = false;  // avx512_bf16 multiplies it as it is
+  static constexpr bool kQuantizesX = false;  // other kernels have those schemes
+  static int column_at(DType /*dtype*/, int place) { return place; }
   static TileSet tiles(DType dtype) {
     if (dtype == DType::kBf16) return dense_tile_set<DenseBf16Wide>(&store_f32_avx512);
     if (dtype == DType::kF16) return dense_tile_set<DenseF16>(&store_f32_avx512);

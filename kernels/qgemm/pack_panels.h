@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 
 #include "harness/aligned_buffer.h"
 #include "harness/thread_pool.h"
@@ -11,19 +12,20 @@
 namespace pareto {
 
 /// panels[⌈N/columns⌉][steps][columns][per_step] from w[N,K] (host, row-major), with `pad`
-/// beyond K and N; `convert` maps an element of w to the stored one. Panels are shared out over the
-/// threads.
-template <typename Stored, typename Element, typename Convert>
+/// beyond K and N; `convert` maps an element of w to the stored one, `column_at` a place in a step
+/// to its column. Panels are shared out over the threads.
+template <typename Stored, typename Element, typename Convert, typename ColumnAt = std::identity>
 void pack_panels(const Element* w, std::int64_t N, std::int64_t K, int columns, int per_step,
-                 std::int64_t steps, Stored pad, Convert convert, Stored* panels,
-                 ThreadPool& pool) {
+                 std::int64_t steps, Stored pad, Convert convert, Stored* panels, ThreadPool& pool,
+                 ColumnAt column_at = {}) {
   pool.run([&](int thread, int threads) {
     const auto [begin, end] = share_of((N + columns - 1) / columns, thread, threads);
     Stored* out = panels + begin * steps * columns * per_step;
     for (std::int64_t n0 = begin * columns; n0 < end * columns; n0 += columns) {
       const auto used = static_cast<int>(std::min<std::int64_t>(columns, N - n0));
       for (std::int64_t step = 0; step < steps; ++step) {
-        for (int j = 0; j < columns; ++j) {
+        for (int place = 0; place < columns; ++place) {
+          const int j = column_at(place);
           for (int i = 0; i < per_step; ++i) {
             const std::int64_t k = step * per_step + i;
             *out++ = j < used && k < K ? convert(w[(n0 + j) * K + k]) : pad;

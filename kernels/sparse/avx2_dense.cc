@@ -20,7 +20,7 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor
   const auto pack = [&](const TileGemm& gemm) {
     AlignedBuffer<std::byte> dense = written_out(p, in, p.K);
     const Tensor w{p.dtype, Shape{p.N, p.K}, dense.data()};
-    return panels_of(w, gemm, F32Avx2::kColumns, pool);
+    return panels_of<F32Avx2>(w, gemm, pool);
   };
   return std::make_unique<TiledLayer>(p, in, F32Avx2::tiles(p.dtype), pack, nullptr, pool);
 }

@@ -101,7 +101,9 @@ class BsrPanels : public PanelWeights {
       run.x = x.strip(s);
       tile(run, c + s * strip_sums);
     }
-    finish(panel, x, isa, epilogue, rows, c);
+    for (std::int64_t s = 0; s < x.count(); ++s) {
+      finish(panel, s, x, isa, epilogue, rows, c + s * strip_sums);
+    }
   }
 
   /// With many strips, groups of panels meet all of them a chunk of columns at a time: the group's
@@ -118,9 +120,12 @@ class BsrPanels : public PanelWeights {
       const std::int64_t last = std::min(first + group, end);
       std::fill_n(workspace, (last - first) * panel_sums, 0.0F);
       for (std::int64_t k = 0; k < chunks_; ++k) add_chunk(first, last, x, k, workspace);
-      for (std::int64_t panel = first; panel < last; ++panel) {
-        finish(panel, x, isa, epilogue, rows_of(panel, N),
-               workspace + (panel - first) * panel_sums);
+      // Token by token: panels share the lines of y.
+      for (std::int64_t s = 0; s < x.count(); ++s) {
+        for (std::int64_t panel = first; panel < last; ++panel) {
+          finish(panel, s, x, isa, epilogue, rows_of(panel, N),
+                 workspace + (panel - first) * panel_sums + s * x.height() * rows_);
+        }
       }
     }
   }
@@ -171,12 +176,10 @@ class BsrPanels : public PanelWeights {
     }
   }
 
-  void finish(std::int64_t panel, const XStrips& x, const PanelIsa& isa,
+  void finish(std::int64_t panel, std::int64_t strip, const XStrips& x, const PanelIsa& isa,
               const SparseEpilogue& epilogue, std::int64_t rows, const float* c) const {
-    for (std::int64_t s = 0; s < x.count(); ++s, c += x.height() * rows_) {
-      isa.finish(epilogue, s * x.height(), x.tokens(s), panel * rows_, rows, c,
-                 static_cast<int>(rows_));
-    }
+    isa.finish(epilogue, strip * x.height(), x.tokens(strip), panel * rows_, rows, c,
+               static_cast<int>(rows_));
   }
 
   using Tile = void (*)(const BsrRun&, float*);
@@ -199,11 +202,16 @@ class BsrPanels : public PanelWeights {
     return values_.data() + panel_offset(r, part);
   }
 
+  // Of a row in a column of its panel.
+  [[nodiscard]] std::int64_t place(std::int64_t row) const {
+    return rows_ == V::kLanes ? row : place_of_value<V, kStream, 2>(static_cast<int>(row));
+  }
+
   void pack(const Tensor& values, std::int64_t r, std::int64_t i) {
     const std::byte* from = values.data + i * p_.block * p_.block * kSize;
     for (std::int64_t n = 0; n < p_.block; ++n) {
       std::byte* to = values_.data() + panel_offset(r, n / rows_) +
-                      ((i - offset_[r]) * p_.block * rows_ + n % rows_ * kPair) * kSize;
+                      ((i - offset_[r]) * p_.block * rows_ + place(n % rows_) * kPair) * kSize;
       for (std::int64_t k = 0; k < p_.block; ++k) {
         std::memcpy(to + (k / kPair * kPair * rows_ + k % kPair) * kSize,
                     from + (n * p_.block + k) * kSize, kSize);

@@ -12,7 +12,7 @@
 
 namespace pareto {
 
-/// A dense w[N, K] as [panel][k][rows].
+/// A dense w[N, K] as [panel][k][rows], a column's rows in the order of place_of_value.
 template <typename V, DType kT, int kVectors>
 class DensePanels : public PanelWeights {
  public:
@@ -22,7 +22,8 @@ class DensePanels : public PanelWeights {
         values_(panels() * kPanel * k_padded_ * kSize) {
     const std::int64_t K = w.shape[1];
     for (std::int64_t n = 0; n < N_; ++n) {
-      std::byte* to = panel_data(n / kPanel) + n % kPanel * kSize;
+      std::byte* to = panel_data(n / kPanel) +
+                      place_of_value<V, kT, kVectors>(static_cast<int>(n % kPanel)) * kSize;
       for (std::int64_t k = 0; k < K; ++k) {
         std::memcpy(to + k * kPanel * kSize, w.data + (n * K + k) * kSize, kSize);
       }

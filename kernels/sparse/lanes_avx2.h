@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/lane_halves.h"
 #include "kernels/vector_avx2.h"
 
 namespace pareto {
@@ -71,10 +72,11 @@ struct SparseAvx2 : Avx2F32 {
     if constexpr (kT == DType::kBf16) return from_bf16_avx2(half);
     return _mm256_cvtph_ps(half);
   }
-  /// 8 of the even words of bf16 at `p`, and 8 of the odd ones.
-  static void widen_words(const std::byte* p, Reg& even, Reg& odd) {
-    split_bf16_avx2(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), even, odd);
+  /// 16 words of bf16 at `p`, of which number i stands where place_of_word says, in order.
+  static void widen_words(const std::byte* p, Reg& first, Reg& second) {
+    split_bf16_avx2(p, first, second);
   }
+  static constexpr int place_of_word(int i) { return place_in_halves(i); }
   /// 4 values of kT from `p`.
   template <DType kT>
   static __m128 quad(const std::byte* p) {

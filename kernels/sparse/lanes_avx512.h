@@ -35,13 +35,14 @@ struct SparseAvx512 : Avx512F32 {
     if constexpr (kT == DType::kBf16) return from_bf16_avx512(half);
     return _mm512_cvtph_ps(half);
   }
-  /// 16 of the even words of bf16 at `p`, and 16 of the odd ones.
-  static void widen_words(const std::byte* p, Reg& even, Reg& odd) {
+  /// 32 words of bf16 at `p`, of which number i stands where place_of_word says, in order.
+  static void widen_words(const std::byte* p, Reg& first, Reg& second) {
     const __m512i words = _mm512_loadu_si512(p);
-    even = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+    first = _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
     const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
-    odd = _mm512_castsi512_ps(_mm512_and_si512(words, high));
+    second = _mm512_castsi512_ps(_mm512_and_si512(words, high));
   }
+  static constexpr int place_of_word(int i) { return i % 16 * 2 + i / 16; }
   /// 4 values of kT from `p`.
   template <DType kT>
   static __m128 quad(const std::byte* p) {

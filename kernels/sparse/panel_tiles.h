@@ -200,18 +200,46 @@ Source dense_tile_apart(std::array<Source, kChains> source, const float* x, std:
   return source[kChains - 1];
 }
 
-/// W as [k][kVectors · lanes] of kT; fetched ahead unless it lies in a cache.
+/// Do pairs of vectors of kT stand in one register's worth of words, so that one instruction widens
+/// each?
+template <DType kT, int kVectors>
+inline constexpr bool kSharesWords = kT == DType::kBf16&& kVectors % 2 == 0;
+
+/// Where value `i` of a group of kVectors vectors stands.
+template <typename V, DType kT, int kVectors>
+constexpr int place_of_value(int i) {
+  constexpr int kPair = 2 * V::kLanes;
+  return kSharesWords<kT, kVectors> ? i / kPair * kPair + V::place_of_word(i % kPair) : i;
+}
+
+/// kVectors vectors of kT from `p`, as place_of_value says, as fp32.
+template <typename V, DType kT, int kVectors>
+[[gnu::always_inline]] inline void widen_vectors(const std::byte* p, typename V::Reg* w) {
+  constexpr std::int64_t kBytes = V::kLanes * (kT == DType::kF32 ? 4 : 2);
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    if constexpr (!kSharesWords<kT, kVectors>) {
+      w[v] = V::template widen<kT>(p + v * kBytes);
+    } else if (v % 2 == 0) {
+      V::widen_words(p + v * kBytes, w[v], w[v + 1]);
+    }
+  }
+}
+
+/// W as [k][kVectors · lanes] of kT in the order of place_of_value; fetched ahead unless it lies in
+/// a cache.
 template <typename V, DType kT, int kVectors, bool kFetched = true>
 struct StreamSource {
   const std::byte* p;
   template <int kRows>
   void next(typename V::Reg* w) {
+    constexpr std::int64_t kBytes = V::kLanes * (kT == DType::kF32 ? 4 : 2);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      if constexpr (kFetched) fetch_stream<kRows>(p);
-      w[v] = V::template widen<kT>(p);
-      p += V::kLanes * (kT == DType::kF32 ? 4 : 2);
+      if constexpr (kFetched) fetch_stream<kRows>(p + v * kBytes);
     }
+    widen_vectors<V, kT, kVectors>(p, w);
+    p += kVectors * kBytes;
   }
 };
 

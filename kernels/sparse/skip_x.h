@@ -34,7 +34,8 @@ inline constexpr int kSkipColumns = 8;
 inline constexpr std::int64_t kSkipStep = 32;
 
 struct SkipIsa {
-  int lanes = 0;
+  /// Where a step of kSkipStep rows in bf16 has one.
+  int (*place_of_row)(int row) = nullptr;
   /// c[rows] += Σ value · row of Wᵀ; rows is a multiple of kSkipStep.
   void (*accumulate)(const std::byte* panel, DType dtype, std::int64_t rows,
                      const SkipEntry* entries, std::int64_t count, float* c) = nullptr;
@@ -92,13 +93,11 @@ class SkipXSparse : public Prepared {
  private:
   static constexpr std::int64_t kBlockBytes = 256 * 1024;
 
-  // Where a row of W stands among the rows of its panel. Two vectors of bf16 share one register's
-  // worth of words, so that a shift and a mask widen both.
+  // Where a row of W stands among the rows of its panel.
   [[nodiscard]] std::int64_t place(std::int64_t row) const {
     if (p_.dtype != DType::kBf16) return row;
-    const std::int64_t pair = 2 * isa_.lanes;
-    const std::int64_t i = row % pair;
-    return row - i + (i < isa_.lanes ? 2 * i : 2 * (i - isa_.lanes) + 1);
+    const std::int64_t i = row % kSkipStep;
+    return row - i + isa_.place_of_row(static_cast<int>(i));
   }
 
   void pack(const Tensor& w) {

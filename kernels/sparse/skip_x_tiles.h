@@ -9,18 +9,6 @@
 
 namespace pareto {
 
-/// a, b: two neighbouring vectors of kT from `p`, as fp32.
-template <typename V, DType kT>
-[[gnu::always_inline]] inline void widen_two(const std::byte* p, typename V::Reg& a,
-                                             typename V::Reg& b) {
-  if constexpr (kT == DType::kBf16) {
-    V::widen_words(p, a, b);
-  } else {
-    a = V::template widen<kT>(p);
-    b = V::template widen<kT>(p + V::kLanes * (kT == DType::kF32 ? 4 : 2));
-  }
-}
-
 /// c[rows] += Σ of kColumns columns; meanwhile the kColumns that stand behind them in the list come
 /// into L2.
 template <typename V, DType kT, int kColumns>
@@ -46,11 +34,10 @@ void add_columns(const std::byte* panel, std::int64_t rows, const SkipEntry* ent
       const auto x = V::set1(entries[k].value);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; v += 2) {
-        typename V::Reg first;
-        typename V::Reg second;
-        widen_two<V, kT>(column[k] + (i + v * V::kLanes) * kSize, first, second);
-        sum[v] = V::fma(x, first, sum[v]);
-        sum[v + 1] = V::fma(x, second, sum[v + 1]);
+        typename V::Reg w[2];
+        widen_vectors<V, kT, 2>(column[k] + (i + v * V::kLanes) * kSize, w);
+        sum[v] = V::fma(x, w[0], sum[v]);
+        sum[v + 1] = V::fma(x, w[1], sum[v + 1]);
       }
     }
 #pragma GCC unroll 4
@@ -83,7 +70,8 @@ void accumulate(const std::byte* panel, DType dtype, std::int64_t rows, const Sk
 
 template <typename V>
 SkipIsa skip_isa() {
-  return {V::kLanes, &accumulate<V>, &finish_sums<V>};
+  constexpr int kVectors = kSkipStep / V::kLanes;
+  return {&place_of_value<V, DType::kBf16, kVectors>, &accumulate<V>, &finish_sums<V>};
 }
 
 }  // namespace pareto
