@@ -29,9 +29,9 @@ namespace {
 constexpr double kExpUnderflow = 0x1p-126;
 
 /// g(n): mean square of the error of a chain of n additions, in units of u².
-double chain_variance(double n, bool truncates, bool equal = false) {
+double chain_variance(double n, bool truncates, bool equal = false, double alike = 0) {
   if (equal) return n * n;
-  return truncates ? n * n / 4 + n / 12 : n / 3;
+  return (truncates ? n * n / 4 + n / 12 : n / 3) + n * n * alike;
 }
 
 /// The declared arithmetic on one row of `keys` visible keys.
@@ -126,7 +126,7 @@ double page_variance(const Arithmetic& a, const ElementTerms& term) {
   const double gone = term(first + kPageGone);
   // 1 over the number of losses if they were equal; 1 where both sums are 0 or infinite.
   const double share = std::min(1.0, squares / (loss * loss));
-  return squares * (1 + 2 * share) / 3 + gone * gone;
+  return squares * (1 + 2 * share) / 3 + part_of(term(kTermAlike), loss * loss) + gone * gone;
 }
 
 double o_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerms& term) {
@@ -154,7 +154,8 @@ double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   const double inner =
       a.u_q_inner * a.u_q_inner + a.u_operand * a.u_operand + 4 * r.dequantized * r.dequantized;
   const double sums = 3 * chain_variance(r.n_qk, a.acc_truncates) * term(kTermB2) +
-                      chain_variance(r.n_pv, a.acc_truncates, equal) * (o2 / 3 + term(kTermC2) / 6);
+                      chain_variance(r.n_pv, a.acc_truncates, equal, term(kTermAlike)) *
+                          (o2 / 3 + term(kTermC2) / 6);
   const double row_sum = r.block + r.blocks;
   const double products = equal ? term(kTermA) * term(kTermA) : term(kTermC2);
   const double flushed = flushing(p, a, term(kTermKeys));
@@ -162,7 +163,9 @@ double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   return std::sqrt(rounding * rounding / 3 + p_rounding +
                    (1 + r.blocks) * a.u_exp * a.u_exp * term(kTermF) +
                    r.eta * r.eta * term(kTermV2) / 3 + a.u_acc * a.u_acc * sums +
-                   kU32 * kU32 * (16 * term(kTermE2) + chain_variance(row_sum, false, equal) * o2) +
+                   kU32 * kU32 *
+                       (16 * term(kTermE2) +
+                        chain_variance(row_sum, false, equal, term(kTermAlikeWeights)) * o2) +
                    a.u_tanh * a.u_tanh * term(kTermG2) + inner * term(kTermB2) +
                    (a.u_operand * a.u_operand / 3 + 4 * r.dequantized * r.dequantized) * products +
                    flushed * flushed + steps);

@@ -78,28 +78,30 @@ enum PageTerm : int {
 /// the weights, o the output; see attention_bound.cc.
 enum AttentionTerm : int {
   kTermValue,
-  kTermA,     ///< Σ p|v|
-  kTermC2,    ///< Σ p²v²
-  kTermD,     ///< Σ p|v−o|
-  kTermB,     ///< Σ p|v−o|·x, x = |scale|·|q|ᵀ|k|
-  kTermE,     ///< Σ p|v−o|·y, y = |s−m| + |m| + |alibi| + |bias|
-  kTermG,     ///< Σ p|v−o|·t, t = |logit| after softcap
-  kTermB2,    ///< Σ p²(v−o)²x²
-  kTermE2,    ///< Σ p²(v−o)²y²
-  kTermG2,    ///< Σ p²(v−o)²t²
-  kTermF,     ///< Σ p²(v−o)²
-  kTermV,     ///< Σ |v| / l
-  kTermV2,    ///< Σ v² / l²
-  kTermZ,     ///< Σ p|v−o|·z, z = |scale|·max|q|·Σ|k|
-  kTermZ2,    ///< Σ p²(v−o)²z²
-  kTermPage,  ///< kPageCodes times PageTerm
+  kTermA,      ///< Σ p|v|
+  kTermC2,     ///< Σ p²v²
+  kTermD,      ///< Σ p|v−o|
+  kTermB,      ///< Σ p|v−o|·x, x = |scale|·|q|ᵀ|k|
+  kTermE,      ///< Σ p|v−o|·y, y = |s−m| + |m| + |alibi| + |bias|
+  kTermG,      ///< Σ p|v−o|·t, t = |logit| after softcap
+  kTermB2,     ///< Σ p²(v−o)²x²
+  kTermE2,     ///< Σ p²(v−o)²y²
+  kTermG2,     ///< Σ p²(v−o)²t²
+  kTermF,      ///< Σ p²(v−o)²
+  kTermV,      ///< Σ |v| / l
+  kTermV2,     ///< Σ v² / l²
+  kTermZ,      ///< Σ p|v−o|·z, z = |scale|·max|q|·Σ|k|
+  kTermZ2,     ///< Σ p²(v−o)²z²
+  kTermAlike,  ///< how likely two products p·v are equal
+  kTermPage,   ///< kPageCodes times PageTerm
   kTermKeys = kTermPage + kPageCodes * kPageTerms,  ///< keys between the first and the last that
                                                     ///< masks leave
   kTermMaxX,  ///< largest x, y and z among keys whose weight is not negligible
   kTermMaxY,
   kTermMaxZ,
-  kTermFlags,  ///< of AttentionFlag
-  kTermFirst,  ///< 1 at the first compared element of a row, else 0
+  kTermAlikeWeights,  ///< how likely two weights are equal
+  kTermFlags,         ///< of AttentionFlag
+  kTermFirst,         ///< 1 at the first compared element of a row, else 0
   kTermCount,
 };
 

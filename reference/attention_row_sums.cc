@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
+#include <vector>
+
+#include "reference/equal_addends.h"
 
 namespace pareto {
 namespace {
@@ -110,6 +114,19 @@ void sum_values(const AttentionRow& row, const AttentionKv& kv, std::int64_t wid
   sums.term[kTermValue] = o;
 }
 
+void find_equal_products(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
+                         std::span<const std::int64_t> columns, double alike, ColumnSums& sums) {
+  std::array<std::vector<double>, kSumColumns> values;
+  ColumnLanes v{};
+  for (const std::int64_t key : row.key) {
+    gather(kv, key, width, columns, v);
+    for (int c = 0; c < kSumColumns; ++c) values[c].push_back(v[c]);
+  }
+  for (int c = 0; c < kSumColumns; ++c) {
+    sums.term[kTermAlike][c] = alike * equal_pairs(std::move(values[c]));
+  }
+}
+
 void sum_deviations(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
                     std::span<const std::int64_t> columns, ColumnSums& sums) {
   ColumnLanes v{};
@@ -141,6 +158,10 @@ RowSums sums_of(const AttentionRow& row) {
     sums.max_z = std::max(sums.max_z, row.z[at]);
   }
   if (row.sink_p > 0) sums.y += row.sink_p * sink_size(row);
+  std::vector<double> weights;
+  weights.reserve(row.p.size());
+  for (const double p : row.p) weights.push_back(static_cast<float>(p));
+  sums.alike = equal_pairs(std::move(weights));
   return sums;
 }
 

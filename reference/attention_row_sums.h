@@ -32,6 +32,7 @@ struct RowSums {
   double max_x = 0;
   double max_y = 0;
   double max_z = 0;
+  double alike = 0;  ///< equal_pairs of p as fp32 has it
 };
 
 /// The most that each weight of a row can lose where P·v_scale is rounded to integers, for each of
@@ -39,6 +40,10 @@ struct RowSums {
 /// zeros, of scale 1, size no step.
 using PageLosses = std::vector<std::array<double, kPageCodes>>;
 PageLosses lost_in_pages(const AttentionRow& row, const AttentionKv& kv, std::int64_t width);
+
+/// How likely two products p·v are equal, in every column; `alike` is that of p.
+void find_equal_products(const AttentionRow& row, const AttentionKv& kv, std::int64_t width,
+                         std::span<const std::int64_t> columns, double alike, ColumnSums& sums);
 
 /// First pass: the output, and the sums that do not need it. Up to kSumColumns `columns` of v's
 /// `width`; `lost` as lost_in_pages tells, or empty.

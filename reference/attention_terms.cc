@@ -89,6 +89,9 @@ class Evaluation {
       ColumnSums sums;
       if (row.m != -std::numeric_limits<double>::infinity()) {
         sum_values(row, kv, width, columns, lost, sums);
+        if (row_sums.alike > 0) {
+          find_equal_products(row, kv, width, columns, row_sums.alike, sums);
+        }
         sum_deviations(row, kv, width, columns, sums);
       }
       for (std::int64_t c = 0; c < count; ++c) {
@@ -98,6 +101,7 @@ class Evaluation {
         term[kTermMaxX][at + c] = row_sums.max_x;
         term[kTermMaxY][at + c] = row_sums.max_y;
         term[kTermMaxZ][at + c] = row_sums.max_z;
+        term[kTermAlikeWeights][at + c] = row_sums.alike;
         term[kTermFirst][at + c] = at + c == task.o_begin ? 1 : 0;
       }
     }

@@ -1,5 +1,10 @@
-// Sums whose addends are all alike, where roundings are not independent.
+// Sums with equal addends, where roundings are not independent.
 #pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <vector>
 
 namespace pareto {
 
@@ -13,6 +18,26 @@ namespace pareto {
 inline bool equal_addends(double count, double abs, double squares) {
   constexpr double kSpread = 0x1p-10;
   return count > 2 && abs > 0 && count * squares <= abs * abs * (1 + kSpread);
+}
+
+/// How likely two different ones of `values` have one magnitude, other than 0: near 0 for measured
+/// data, 1/2 where they are two. Places of a and b taken for independent, that of their products is
+/// equal_pairs(a) · equal_pairs(b), and beside Σ e² of the roundings of n products stands
+/// n² · that · e²: also between the elements of one output, which have the same few products, so
+/// that e² is not its mean, a third, but up to 1 (x of {0.1, 0.37, 0.9}, w of {0.3, 1}, one fp32
+/// chain over K = 2000: RMS ratio 4.5 without this).
+inline double equal_pairs(std::vector<double> values) {
+  for (double& value : values) value = std::isfinite(value) ? std::abs(value) : 0;
+  std::sort(values.begin(), values.end());
+  double pairs = 0;
+  for (std::size_t first = 0, i = 1; i <= values.size(); ++i) {
+    if (i < values.size() && values[i] == values[first]) continue;
+    const auto run = static_cast<double>(i - first);
+    if (values[first] != 0) pairs += run * (run - 1);
+    first = i;
+  }
+  const auto count = static_cast<double>(values.size());
+  return pairs > 0 ? pairs / (count * (count - 1)) : 0;
 }
 
 }  // namespace pareto

@@ -27,6 +27,7 @@ struct Accumulated {
   double abs = 0;
   double squares = 0;
   double prefix = 0;  ///< mean squared prefix sum
+  double alike = 0;   ///< how likely two addends are equal
 };
 
 struct Element {
@@ -83,7 +84,8 @@ class Bounder {
  private:
   Accumulated accumulated(const Element& element, std::size_t i) const {
     if (!integer_) {
-      return {p_.K, t_.column[kTermAbs][i], t_.column[kTermSquares][i], t_.column[kTermPrefix][i]};
+      return {p_.K, t_.column[kTermAbs][i], t_.column[kTermSquares][i], t_.column[kTermPrefix][i],
+              column_or(t_, kTermAlike, i, 0)};
     }
     if (t_.column[kTermGroupAbs].empty()) {
       const double square = element.z * element.z;
@@ -160,14 +162,16 @@ class Bounder {
     const double scaling = epilogue() * kU32 * (std::abs(element.z) + element.bias);
     const double lost = underflow(i);
     const double promoted = kU32 * kU32 * static_cast<double>(a_.promotions(sum.terms)) / 3;
-    return std::sqrt((a_.u_acc * a_.u_acc * growth(n, equal) + promoted) * v + operands_squared(i) +
-                     scaling * scaling + lost * lost);
+    return std::sqrt((a_.u_acc * a_.u_acc * growth(n, equal, sum.alike) + promoted) * v +
+                     operands_squared(i) + scaling * scaling + lost * lost);
   }
 
   // g(n) of a chain of n additions.
-  double growth(double n, bool equal) const {
+  double growth(double n, bool equal, double alike) const {
     if (equal) return n * n;
-    return a_.acc_truncates ? n * n / 4 + n / 12 : n / 3 * (1 + n / distinct_products());
+    const double distinct =
+        a_.acc_truncates ? n * n / 4 + n / 12 : n / 3 * (1 + n / distinct_products());
+    return distinct + n * n * alike;
   }
 
   // Roundings of operands inside the kernel.

@@ -45,6 +45,7 @@ enum QgemmTerm : int {
   kTermPrefix,    ///< mean over k of the squared prefix sums
   kTermFlushed,   ///< Σ|a·b| where a or b is subnormal in fp32; empty if there is none
   kTermFaint,     ///< the same below 2^-100 = kFaint
+  kTermAlike,     ///< how likely two products are equal; empty if none are
   kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next two only where there are several
   kTermGroupSquares,
   kTermGroupPrefix,

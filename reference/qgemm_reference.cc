@@ -44,7 +44,8 @@ class Reference {
     terms_.column.resize(kTermCount);
     column_of(kTermValue).resize(list.size());
     if (values_only) return;
-    for (const int column : {kTermAbs, kTermSquares, kTermPrefix, kTermFlushed, kTermFaint}) {
+    for (const int column :
+         {kTermAbs, kTermSquares, kTermPrefix, kTermFlushed, kTermFaint, kTermAlike}) {
       column_of(column).resize(list.size());
     }
     if (p_.has_bias || p_.activation != Activation::kNone) column_of(kTermPre).resize(list.size());
@@ -62,9 +63,9 @@ class Reference {
       run_block(block, threads);
       place = block.end;
     }
-    for (const int column : {kTermFlushed, kTermFaint}) {
-      std::vector<double>& lost = column_of(column);
-      if (std::all_of(lost.begin(), lost.end(), [](double f) { return f == 0; })) lost.clear();
+    for (const int column : {kTermFlushed, kTermFaint, kTermAlike}) {
+      std::vector<double>& rare = column_of(column);
+      if (std::all_of(rare.begin(), rare.end(), [](double f) { return f == 0; })) rare.clear();
     }
     return std::move(terms_);
   }
@@ -145,6 +146,7 @@ class Reference {
     set(kTermPrefix, place, sums.prefix);
     set(kTermFlushed, place, sums.flushed);
     set(kTermFaint, place, sums.faint);
+    set(kTermAlike, place, sums.alike);
     set(kTermGroupAbs, place, sums.group_abs);
     set(kTermGroupSquares, place, sums.group_squares);
     set(kTermGroupPrefix, place, sums.group_prefix);

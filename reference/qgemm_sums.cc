@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "reference/equal_addends.h"
 #include "reference/qgemm_operands.h"
 #include "reference/qgemm_parts.h"
 
@@ -84,6 +85,13 @@ void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWR
   }
 }
 
+// How likely two products are equal. Where x and w have scales per group, equal values stand in one
+// group of either, so that their places are not independent.
+double equal_products(const QgemmProblem& problem, double x, double w) {
+  const auto groups = static_cast<double>(std::min(problem.x_groups(), problem.w_groups()));
+  return std::min({x, w, x * w * std::max(groups, 1.0)});
+}
+
 void sum_faint(const QgemmXPanel& x, const QgemmWRow& w, Sums& sums) {
   for (std::size_t k = 0; k < w.value.size(); ++k) {
     for (int row = 0; row < kPanelRows; ++row) {
@@ -104,6 +112,7 @@ void decode_x_into(const QgemmProblem& problem, std::span<const Tensor> in, std:
   decode_x_row(problem, in, m, tensor_scale, values.data());
   for (std::size_t k = 0; k < values.size(); ++k) panel.value[k][row] = values[k];
   panel.faint |= std::any_of(values.begin(), values.end(), is_faint);
+  panel.alike[row] = equal_pairs(values);
   if (!problem.integer_products()) return;
   std::vector<std::int32_t> codes(values.size());
   panel.scales[row].resize(static_cast<std::size_t>(problem.x_groups()));
@@ -131,6 +140,7 @@ void decode_w(const QgemmProblem& problem, std::span<const Tensor> in, std::int6
     row.square[k] = product * product + offset * offset;
   }
   row.faint = std::any_of(row.value.begin(), row.value.end(), is_faint);
+  row.alike = equal_pairs(row.value);
   if (!problem.integer_products()) return;
   std::vector<std::int32_t> codes(K);
   row.scales.resize(offsets.size());
@@ -157,6 +167,9 @@ std::array<QgemmSums, kPanelRows> qgemm_sums(const QgemmProblem& problem, const 
     if (!problem.integer_products()) sum_values(x, w, sums);
   } else {
     sum_products(x, w, sums);
+    for (std::size_t row = 0; row < sums.size(); ++row) {
+      sums[row].alike = equal_products(problem, x.alike[row], w.alike);
+    }
     if (x.faint || w.faint) sum_faint(x, w, sums);
   }
   if (problem.integer_products()) sum_groups(problem, x, w, sums);

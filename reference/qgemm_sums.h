@@ -23,6 +23,7 @@ struct QgemmWRow {
   std::vector<double> magnitude;  ///< |d·sc·q| + dmin·mn
   std::vector<double> square;     ///< (d·sc·q)² + (dmin·mn)²
   bool faint = false;             ///< holds values below kFaint
+  double alike = 0;               ///< equal_pairs
   // Schemes with integer products only: value = code·scale − offset.
   std::vector<double> codes;
   std::vector<float> scales;
@@ -33,6 +34,7 @@ struct QgemmWRow {
 struct QgemmXPanel {
   std::vector<FourDoubles> value;
   bool faint = false;
+  std::array<double, kPanelRows> alike{};  ///< equal_pairs
   // Schemes with integer products only: value = (code − zero)·scale.
   std::vector<FourDoubles> codes;
   std::array<std::vector<float>, kPanelRows> scales;
@@ -47,6 +49,7 @@ struct QgemmSums {
   double prefix = 0;
   double flushed = 0;
   double faint = 0;
+  double alike = 0;
   double group_abs = 0;
   double group_squares = 0;
   double group_prefix = 0;

@@ -98,20 +98,21 @@ class Bounder {
 
   // The longest chain of additions over `terms` products that lie anywhere in `extent` places: one
   // lane may get them all, but never more than its share of the places.
-  double growth(std::int64_t terms, std::int64_t extent, bool equal) const {
+  double growth(std::int64_t terms, std::int64_t extent, bool equal, double alike) const {
     const auto n = static_cast<double>(
         std::min(terms + a_.chain(0), std::max(a_.chain(extent), a_.chain(terms))));
     if (equal) return n * n;
-    return a_.acc_truncates ? n * n / 4 + n / 12 : n / 3;
+    return (a_.acc_truncates ? n * n / 4 + n / 12 : n / 3) + n * n * alike;
   }
 
   double stat(const Element& e, std::size_t i) const {
     const double squares = at(SparseTerm::kSquares, i);
     const double v = std::max(e.z * e.z / 3 + squares / 6, at(SparseTerm::kPrefix, i));
     const bool equal = equal_addends(static_cast<double>(e.nonzeros), e.abs, squares);
-    double sum = growth(e.nonzeros, low_rank() ? p_.rank : p_.K, equal) * v;
+    double sum =
+        growth(e.nonzeros, low_rank() ? p_.rank : p_.K, equal, at(SparseTerm::kAlike, i)) * v;
     // Equal products with A say nothing about those that they are made of.
-    if (low_rank()) sum += growth(p_.K, p_.K, false) * at(SparseTerm::kInner, i);
+    if (low_rank()) sum += growth(p_.K, p_.K, false, 0) * at(SparseTerm::kInner, i);
     const int roundings = std::max(a_.epilogue_roundings, p_.has_bias ? 1 : 0);
     const double epilogue = roundings * kU32 * (std::abs(e.z) + e.bias);
     const double operands = a_.u_operand * a_.u_operand * (equal ? e.abs * e.abs : squares / 3);

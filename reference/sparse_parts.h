@@ -56,6 +56,7 @@ enum class SparseTerm : std::uint8_t {
   kNonzeros,  ///< products that are not pruned
   kFlushed,   ///< Σ|a·b| where a or b is subnormal in fp32
   kOpposite,  ///< 1 where a non-finite operand stands opposite a pruned one
+  kAlike,     ///< how likely two products are equal; empty for lowrank
   kInner,     ///< lowrank: Σ_r a_r²·V_r, V_r the V of the inner product r
   kPeak,      ///< lowrank: largest Σ|b·x| of the inner products
   kCount,

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "reference/equal_addends.h"
 #include "reference/parallel_rows.h"
 #include "reference/sparse_formats.h"
 #include "reference/sparse_parts.h"
@@ -26,6 +27,7 @@ struct Sums {
   double opposite = 0;
   double inner = 0;
   double peak = 0;
+  double alike = 0;
 
   void add(double a, double b) {
     const double product = a * b;
@@ -57,6 +59,7 @@ struct XRows {
   std::int64_t K = 0;
   std::vector<double> value;
   std::vector<std::int64_t> non_finite;  ///< per row
+  std::vector<double> alike;             ///< per row: equal_pairs
   [[nodiscard]] const double* row(std::int64_t m) const { return value.data() + m * K; }
 };
 
@@ -74,6 +77,8 @@ class Reference {
     if (p_.format != SparseFormat::kLowRank) {
       column(SparseTerm::kInner).clear();
       column(SparseTerm::kPeak).clear();
+    } else {
+      column(SparseTerm::kAlike).clear();
     }
   }
 
@@ -129,6 +134,7 @@ class Reference {
     x.K = p_.K;
     x.value.resize(static_cast<std::size_t>(x.count * x.K));
     x.non_finite.resize(rows.size());
+    x.alike.resize(rows.size());
     parallel_rows(x.count, team, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t m = begin; m < end; ++m) {
         for (std::int64_t k = 0; k < p_.K; ++k) {
@@ -137,6 +143,7 @@ class Reference {
           x.value[static_cast<std::size_t>(m * p_.K + k)] = value;
           if (!std::isfinite(value)) ++x.non_finite[static_cast<std::size_t>(m)];
         }
+        x.alike[static_cast<std::size_t>(m)] = equal_pairs({x.row(m), x.row(m) + p_.K});
       }
     });
     return x;
@@ -149,8 +156,11 @@ class Reference {
                     for (std::int64_t i = first; i < last; ++i) {
                       const auto& [n, wanted] = columns[static_cast<std::size_t>(i)];
                       reader_.read(n, w);
+                      const double alike = equal_pairs(w.value);
                       for (const Wanted& element : wanted) {
-                        put(n, element.place, sums_of(x, element.m, w));
+                        Sums sums = sums_of(x, element.m, w);
+                        sums.alike = alike * x.alike[static_cast<std::size_t>(element.m)];
+                        put(n, element.place, sums);
                       }
                     }
                   });
@@ -241,6 +251,7 @@ class Reference {
     set(SparseTerm::kNonzeros, place, sums.nonzeros);
     set(SparseTerm::kFlushed, place, sums.flushed);
     set(SparseTerm::kOpposite, place, sums.opposite);
+    set(SparseTerm::kAlike, place, sums.alike);
     set(SparseTerm::kInner, place, sums.inner);
     set(SparseTerm::kPeak, place, sums.peak);
   }

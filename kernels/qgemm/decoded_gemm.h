@@ -36,8 +36,8 @@ Limit decoded_schemes() {
               .values = {"w4a16_g128", "w4a16_g32", "w4a16_asym_g128", "q8_0", "q4_0", "q4_k",
                          "nf4_g64", "mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "nvfp4"}};
   if (Simd::kQuantizesX) {
-    limit.values.insert(limit.values.end(), {"w4a8_g128", "q8_0_a8", "q4_0_a8", "fp8_e4m3",
-                                             "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"});
+    limit.values.insert(limit.values.end(), {"w4a8_g128", "q8_0_a8", "q4_0_a8", "q4_k_a8",
+                                             "fp8_e4m3", "fp8_e5m2", "fp8_e4m3_block128", "mxfp8"});
   }
   return limit;
 }

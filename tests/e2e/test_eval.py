@@ -407,6 +407,24 @@ def test_minima_that_cancel_within_one_group_are_within_bounds(tmp_path):
     assert "scalar" in states and set(states.values()) == {"pass"}, states
 
 
+def test_operands_of_few_values_are_within_bounds(tmp_path):
+    """Equal products are rounded alike, so that errors do not average out."""
+    x = RANDOM.choice([0.1, 0.37, 0.9], (5, 2000)).astype(np.float32)
+    w = RANDOM.choice([0.3, 1], (33, 2000)).astype(np.float32)
+    for scheme in ("fp32", "bf16", "q8_0", "nf4_g64", "fp8_e4m3_block128"):
+        states = verdicts(tmp_path, "qgemm", {"x": x, "w": w}, scheme=scheme)
+        assert "scalar" in states and set(states.values()) == {"pass"}, (scheme, states)
+    states = verdicts(tmp_path, "sparse", {"x": x, "w": w}, format="csr", sparsity=0.5)
+    assert "scalar" in states and set(states.values()) == {"pass"}, states
+    q = np.full((1, 4, 1, 64), 0.7, np.float32)
+    k = np.full((1, 2, 700, 64), 0.7, np.float32)
+    v = RANDOM.choice([0.3, 1], (1, 2, 700, 64)).astype(np.float32)
+    for kv_dtype in ("same", "int8"):
+        tensors = {"q": q, "k": k, "v": v}
+        _, verdict = evaluate(tmp_path, "attention", "scalar", tensors, kv_dtype=kv_dtype)
+        assert verdict["status"] == "pass", (kv_dtype, verdict["message"])
+
+
 def test_weights_that_are_subnormal_after_decoding_are_within_bounds(tmp_path):
     x = (RANDOM.standard_normal((5, 15)) * 900).astype(np.float32)
     w = (RANDOM.standard_normal((7, 15)) * 1e-42).astype(np.float32)

@@ -41,7 +41,7 @@ class Drawer:
 
     def tensor(self, *shape):
         """fp32 values of one of seven kinds."""
-        kind = self.one_of(("normal", "normal", "positive", "large", "small", "outliers", "wide"))
+        kind = self.one_of(("normal", "positive", "large", "small", "outliers", "wide", "few"))
         values = self.random.standard_normal(shape)
         if kind == "positive":
             values = self.random.random(shape)
@@ -51,6 +51,8 @@ class Drawer:
             values *= 1e-3
         elif kind == "outliers":
             values[self.random.random(shape) < 0.005] *= 100
+        elif kind == "few":
+            values = self.random.choice(self.random.random(3), shape)
         elif kind == "wide":
             values *= np.exp(2 * self.random.standard_normal(shape))
         return values.astype(np.float32)
