@@ -9,6 +9,7 @@
 #include "reference/attention_op.h"
 #include "reference/attention_row_sums.h"
 #include "reference/attention_rows.h"
+#include "reference/equal_addends.h"
 
 namespace pareto {
 namespace {
@@ -89,7 +90,7 @@ class Evaluation {
       ColumnSums sums;
       if (row.m != -std::numeric_limits<double>::infinity()) {
         sum_values(row, kv, width, columns, lost, sums);
-        if (row_sums.alike > 0) {
+        if (equal_pairs_matter(row_sums.alike, row.p.size())) {
           find_equal_products(row, kv, width, columns, row_sums.alike, sums);
         }
         sum_deviations(row, kv, width, columns, sums);

@@ -24,8 +24,8 @@ inline bool equal_addends(double count, double abs, double squares) {
 /// data, 1/2 where they are two. Places of a and b taken for independent, that of their products is
 /// equal_pairs(a) · equal_pairs(b), and beside Σ e² of the roundings of n products stands
 /// n² · that · e²: also between the elements of one output, which have the same few products, so
-/// that e² is not its mean, a third, but up to 1 (x of {0.1, 0.37, 0.9}, w of {0.3, 1}, one fp32
-/// chain over K = 2000: RMS ratio 4.5 without this).
+/// that e² is not its mean, a third, but up to 1 (x and w of {0.3, 1}, one fp32 chain over K =
+/// 2000: RMS ratio 4.5 without this).
 inline double equal_pairs(std::vector<double> values) {
   for (double& value : values) value = std::isfinite(value) ? std::abs(value) : 0;
   std::sort(values.begin(), values.end());
@@ -38,6 +38,11 @@ inline double equal_pairs(std::vector<double> values) {
   }
   const auto count = static_cast<double>(values.size());
   return pairs > 0 ? pairs / (count * (count - 1)) : 0;
+}
+
+/// Whether `equal`, of n values, adds more than a hundredth to n/3: a few of many do by chance.
+inline bool equal_pairs_matter(double equal, std::size_t n) {
+  return 3 * static_cast<double>(n) * equal > 0.01;
 }
 
 }  // namespace pareto

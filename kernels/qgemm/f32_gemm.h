@@ -59,14 +59,13 @@ AlignedBuffer<std::byte> panels_of(const Tensor& w, const TileGemm& gemm, Thread
   AlignedBuffer<std::byte> panels(gemm.panels() * gemm.panel_bytes());
   const std::int64_t N = w.shape[0];
   const std::int64_t K = w.shape[1];
-  constexpr int columns = Simd::kColumns;
   const auto same = [](auto value) { return value; };
   const auto column_at = [&](int place) { return Simd::column_at(w.dtype, place); };
   if (w.dtype == DType::kF32) {
-    pack_panels(w.as<float>(), N, K, columns, 1, K, 0.0F, same,
+    pack_panels(w.as<float>(), N, K, Simd::kColumns, 1, K, 0.0F, same,
                 reinterpret_cast<float*>(panels.data()), pool, column_at);
   } else {
-    pack_panels(w.as<std::uint16_t>(), N, K, columns, 1, K, std::uint16_t{0}, same,
+    pack_panels(w.as<std::uint16_t>(), N, K, Simd::kColumns, 1, K, std::uint16_t{0}, same,
                 reinterpret_cast<std::uint16_t*>(panels.data()), pool, column_at);
   }
   return panels;

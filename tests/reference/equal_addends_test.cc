@@ -19,6 +19,12 @@ TEST(EqualAddends, PairsOfOneMagnitudeAreCounted) {
   EXPECT_DOUBLE_EQ(equal_pairs({5, 5, 7}), 1.0 / 3);
 }
 
+TEST(EqualAddends, FewChanceEqualsOfManyDoNotMatter) {
+  const double one_pair = 2.0 / (4096.0 * 4095);
+  EXPECT_FALSE(equal_pairs_matter(one_pair, 4096));
+  EXPECT_TRUE(equal_pairs_matter(0.5, 3));
+}
+
 TEST(EqualAddends, NonFiniteValuesCountAsZeros) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinity = std::numeric_limits<double>::infinity();
