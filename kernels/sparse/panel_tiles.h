@@ -203,7 +203,7 @@ Source dense_tile_apart(std::array<Source, kChains> source, const float* x, std:
 /// Do pairs of vectors of kT stand in one register's worth of words, so that one instruction widens
 /// each?
 template <DType kT, int kVectors>
-inline constexpr bool kSharesWords = kT == DType::kBf16&& kVectors % 2 == 0;
+inline constexpr bool kSharesWords = kVectors % 2 == 0 && kT == DType::kBf16;
 
 /// Where value `i` of a group of kVectors vectors stands.
 template <typename V, DType kT, int kVectors>
