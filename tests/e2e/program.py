@@ -5,6 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
+# Optional libraries round and decline in ways of their own; their checks report on that.
+PEERS = ("torch_", "ggml_")
 PROGRAM = os.environ.get("PARETO_PROGRAM", "build/pareto")
 
 

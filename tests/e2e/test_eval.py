@@ -10,7 +10,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from program import pareto, pareto_json
+from program import PEERS, pareto, pareto_json
 
 U32 = 2.0**-24
 RANDOM = np.random.default_rng(7)
@@ -28,10 +28,6 @@ def evaluate(tmp_path, op, variant, tensors, **settings):
     verdict = pareto_json(*words)
     with h5py.File(target) as file:
         return {name: file[name][()] for name in file}, verdict
-
-
-# Optional libraries round and decline in ways of their own; their checks report on that.
-PEERS = ("torch_", "ggml_")
 
 
 def runnable(op, **words):

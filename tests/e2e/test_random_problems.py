@@ -10,15 +10,13 @@ import os
 import h5py
 import numpy as np
 import pytest
-from program import pareto, pareto_json
+from program import PEERS, pareto, pareto_json
 
 SEED = int(os.environ.get("PARETO_RANDOM_SEED", "1"))
 PROBLEMS = int(os.environ.get("PARETO_RANDOM_PROBLEMS", "30"))
 CORES = min(3, len(os.sched_getaffinity(0)))
 OPS = ("attention", "qgemm", "sparse")
 
-# Optional libraries decline and round in ways of their own; their checks report on that.
-PEERS = ("torch_", "ggml_")
 # Around the widths of vectors, tiles, groups and pages.
 EDGES = (1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 100, 127, 128, 129)
 ACTIVATIONS = ("none", "none", "relu", "gelu", "silu", "sigmoid", "tanh")
