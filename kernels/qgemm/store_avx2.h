@@ -49,27 +49,18 @@ void store_f32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
   }
 }
 
-/// 8 integers, or zeros where there is no such pointer.
-inline __m256i integers_avx2(const std::int32_t* p, std::int64_t i) {
-  return p == nullptr ? _mm256_setzero_si256()
-                      : _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i));
-}
-
-/// c[rows][kColumns]: exact int32 sums, but for row_start, column_start and row_zero times
-/// column_sum; wraps in two's complement.
-template <int kColumns = 32>
-void store_s32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
+/// c[rows][32]: exact int32 sums, but for row_start and row_zero times column_sum; wraps in two's
+/// complement.
+inline void store_s32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
   for (int j = 0; j < rect.columns; j += Avx2F32::kLanes) {
     const std::int64_t column = rect.column + j;
     const int columns = rect.columns - j < 8 ? rect.columns - j : 8;
     const __m256 bias = e.bias != nullptr ? _mm256_loadu_ps(e.bias + column) : _mm256_setzero_ps();
     const __m256 w_scale = _mm256_loadu_ps(e.column_scale + column);
-    const __m256i start = integers_avx2(e.column_start, column);
     for (int i = 0; i < rect.rows; ++i) {
       const std::int64_t row = rect.row + i;
       __m256i acc = _mm256_load_si256(
-          reinterpret_cast<const __m256i*>(static_cast<const std::int32_t*>(c) + i * kColumns + j));
-      acc = _mm256_add_epi32(acc, start);
+          reinterpret_cast<const __m256i*>(static_cast<const std::int32_t*>(c) + i * 32 + j));
       if (e.row_start != nullptr) {
         acc = _mm256_add_epi32(acc, _mm256_set1_epi32(e.row_start[row]));
       }

@@ -73,24 +73,19 @@ void TileGemm::multiply_block(const std::byte* w, const Epilogue& epilogue, Rang
   std::int64_t k = 0;
   do {
     const Range steps{k, std::min(k + block_steps_, steps_)};
-    for (std::int64_t p = panels.begin; p < panels.end; p += panels_at_once()) {
-      const Range group{p, std::min(p + panels_at_once(), panels.end)};
-      const std::byte* block = w + p * panel_bytes() + k * set_.w_step_bytes;
-      std::int64_t stride = panel_bytes();
-      if (set_.unpack != nullptr) {
-        stride = block_steps_ * set_.w_step_bytes;
-        unpack(w, group, steps, unpacked);
-        block = unpacked;
-      }
-      std::byte* tiles = scratch;
-      if (block_steps_ < steps_) tiles += (p - panels.begin) * tile_bytes();
-      if (set_.beside != nullptr) {
-        sweep_beside(block, stride, epilogue, strips, group, steps, tiles);
-      } else if (set_.fused[0] != nullptr) {
-        sweep_fused(block, stride, epilogue, strips, group, steps, tiles);
-      } else {
-        sweep(block, stride, epilogue, strips, group, steps, tiles);
-      }
+    const std::byte* block = w + panels.begin * panel_bytes() + k * set_.w_step_bytes;
+    std::int64_t stride = panel_bytes();
+    if (set_.unpack != nullptr) {
+      stride = block_steps_ * set_.w_step_bytes;
+      unpack(w, panels, steps, unpacked);
+      block = unpacked;
+    }
+    if (set_.beside != nullptr) {
+      sweep_beside(block, stride, epilogue, strips, panels, steps, scratch);
+    } else if (set_.fused[0] != nullptr) {
+      sweep_fused(block, stride, epilogue, strips, panels, steps, scratch);
+    } else {
+      sweep(block, stride, epilogue, strips, panels, steps, scratch);
     }
     k += block_steps_;
   } while (k < steps_);

@@ -21,6 +21,8 @@
 
 namespace pareto {
 
+class PairExcess;
+
 /// c[rows][columns] of 4-byte accumulators = (accumulate ? c : 0) + strip · panel over `steps`.
 /// Host pointers, 64-byte aligned but for `a` (element-aligned).
 using TileFunction = void (*)(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
@@ -33,15 +35,17 @@ using UnpackFunction = void (*)(const std::byte* packed, std::int64_t steps, con
 
 /// Where finished tiles go: y = f(scale·acc + bias), rounded to y's type. Unused pointers are null.
 struct Epilogue {
-  Tensor y;                                    ///< [M,N]
-  std::int32_t* acc = nullptr;                 ///< [M,N]: the exact integer sums as well
-  const float* row_scale = nullptr;            ///< [M]
-  const float* column_scale = nullptr;         ///< [N, padded to panels]
-  const float* bias = nullptr;                 ///< [N, padded to panels]
-  const std::int32_t* row_start = nullptr;     ///< [M]: added to integer sums
-  const std::int32_t* column_start = nullptr;  ///< [N, padded to panels]: the same; AVX2 alone
-  const std::int32_t* row_zero = nullptr;      ///< [M]: times column_sum, subtracted
-  const std::int32_t* column_sum = nullptr;    ///< [N, padded to panels]
+  Tensor y;                                  ///< [M,N]
+  std::int32_t* acc = nullptr;               ///< [M,N]: the exact integer sums as well
+  const float* row_scale = nullptr;          ///< [M]
+  const float* column_scale = nullptr;       ///< [N, padded to panels]
+  const float* bias = nullptr;               ///< [N, padded to panels]
+  const std::int32_t* row_start = nullptr;   ///< [M]: added to integer sums
+  const std::int32_t* row_zero = nullptr;    ///< [M]: times column_sum, subtracted
+  const std::int32_t* column_sum = nullptr;  ///< [N, padded to panels]
+  const PairExcess* excess = nullptr;        ///< of rows of x, times panels; AVX2 alone
+  const std::byte* panels = nullptr;         ///< of W
+  std::int64_t panel_bytes = 0;
   Activation activation = Activation::kNone;
 };
 
@@ -119,9 +123,6 @@ struct TileSet {
   std::int64_t row_step_bytes = 0;
   /// Bytes of one panel in one block of K at large M.
   std::int64_t panel_block_bytes = 64 << 10;
-  /// For tiles of few rows and columns, which read both operands fast: panels are unpacked one by
-  /// one and stay in L1 for all strips of a block; these and the block's sums stay in L2.
-  bool small = false;
   /// For tiles so fast that both operands count: while sums wait for the next block of K, as many
   /// panels as strips, which reads the fewest bytes from beyond L2.
   bool balanced = false;
@@ -193,7 +194,6 @@ class TileGemm {
   [[nodiscard]] TileBlock tile_block(const Strip& strip, Range steps, const Rows& rows) const;
   [[nodiscard]] std::int64_t tile_bytes() const;
   [[nodiscard]] std::int64_t kept_tiles() const;
-  [[nodiscard]] std::int64_t panels_at_once() const;
   [[nodiscard]] std::int64_t scratch_bytes() const;
   [[nodiscard]] std::int64_t copy_row_bytes() const;
   [[nodiscard]] std::int64_t copy_bytes() const;

@@ -29,8 +29,6 @@ constexpr std::int64_t kCopiedStrips = 42;
 // Panels and strips an odd number of so many bytes apart meet different sets of L2 (16 ways of
 // 128 KiB), whichever block of K is visited.
 constexpr std::int64_t kPitchBytes = 8 << 10;
-// Unpacking a panel costs as much as half a strip of small tiles.
-constexpr std::int64_t kLeastStrips = 16;
 
 // Up to 4 rows W passes as fast as it can be read. The hardware prefetcher does most of that, and
 // one line of two 4 KiB ahead disturbs it least; what may still lie in L2 or L3 goes without.
@@ -81,13 +79,10 @@ std::int64_t TileGemm::kept_tiles() const {
   return set_.beside != nullptr ? 2 : 1;
 }
 
-// Panels that are unpacked, and swept, together.
-std::int64_t TileGemm::panels_at_once() const { return set_.small ? 1 : block_panels_; }
-
 std::int64_t TileGemm::scratch_bytes() const {
   const std::int64_t tiles = kept_tiles();
   const std::int64_t unpacked =
-      set_.unpack == nullptr ? 0 : panels_at_once() * block_steps_ * set_.w_step_bytes;
+      set_.unpack == nullptr ? 0 : block_panels_ * block_steps_ * set_.w_step_bytes;
   return ceil_div(tiles * tile_bytes() + unpacked, 64) * 64 + copy_bytes();
 }
 
@@ -145,15 +140,6 @@ void TileGemm::choose_blocks() {
     }
     most_strips = std::max<std::int64_t>(kept / block_panels_, 1);
   }
-  if (set_.small) {
-    // A quarter of L2 for a block of K of the strips, another for the sums that wait for the next.
-    const std::int64_t strip_bytes = set_.max_rows * block_steps_ * set_.a_step_bytes;
-    most_strips = std::max(l2_bytes() / 4 / strip_bytes, kLeastStrips);
-    const std::int64_t row_of_sums =
-        std::clamp<std::int64_t>(strips, 1, most_strips) * tile_bytes();
-    block_panels_ = std::clamp<std::int64_t>(l2_bytes() / 4 / row_of_sums, 1,
-                                             std::max<std::int64_t>(panels_, 1));
-  }
   if (copies_) most_strips = std::min(most_strips, kCopiedStrips);
   // Blocks of equal height: a last one of a single strip would fetch W for little.
   const std::int64_t strip_blocks = std::max<std::int64_t>(1, ceil_div(strips, most_strips));
@@ -163,10 +149,7 @@ void TileGemm::choose_blocks() {
 // The same block of K of every panel, and of every strip, shall not fall into the same sets of L2,
 // as at powers of two it would.
 void TileGemm::choose_pitch() {
-  if (block_steps_ >= steps_) return;
-  // Panels of small tiles pass through L2 only.
-  if (set_.small) strip_chunks_ = (ceil_div(steps_, block_steps_) | 1) * block_steps_;
-  if (!set_.balanced) return;
+  if (block_steps_ >= steps_ || !set_.balanced) return;
   const std::int64_t unit = kPitchBytes / set_.w_step_bytes;
   panel_steps_ = (ceil_div(steps_, unit) | 1) * unit;
   strip_chunks_ = panel_steps_;
