@@ -19,8 +19,9 @@ namespace pareto {
 
 inline constexpr int kAvx2TileRows = 6;
 inline constexpr int kAvx2TileColumns = 32;
-/// How far ahead of its use a streamed panel is fetched.
-inline constexpr int kAvx2AheadBytes = 8192;
+/// How far ahead of its use a streamed panel is fetched, into L2; each pass fetches the lines that
+/// it reads.
+inline constexpr int kAvx2AheadBytes = 16384;
 
 /// One step: one fp32 of K; strip fp32 [rows], W fp32 [32].
 struct Avx2StepF32 {
@@ -63,8 +64,8 @@ template <typename Step, int kRows, int kVectors, bool kStream>
 #pragma GCC unroll 4
   for (; steps > 0; --steps) {
     if constexpr (kStream) {
-      for (int line = 0; line < Step::kStepBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + line, _MM_HINT_T0);
+      for (int line = first * 32; line < (first + kVectors) * 32; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + line, _MM_HINT_T1);
       }
     }
     Step::add(a, w + first * 32, sum);
@@ -90,7 +91,7 @@ void step_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, 
     columns_avx2<Step, kRows, 4, kStream>(a, w, steps, tile, 0, accumulate);
   } else {
     columns_avx2<Step, kRows, 2, kStream>(a, w, steps, tile, 0, accumulate);
-    columns_avx2<Step, kRows, 2, false>(a, w, steps, tile, 2, accumulate);
+    columns_avx2<Step, kRows, 2, kStream>(a, w, steps, tile, 2, accumulate);
   }
 }
 
