@@ -100,19 +100,16 @@ class Int8Qgemm : public Prepared {
       for (std::int64_t s = begin; s < end; ++s) {
         const TileGemm::Strip strip = bytes_.strip(s);
         for (int i = 0; i < strip.rows; ++i) describe_row(call, strip.row + i, scale);
+        auto* out = reinterpret_cast<std::uint32_t*>(bytes_.strip_data(s));
         for (int i = 0; i < strip.rows; ++i) {
           const std::int64_t m = strip.row + i;
-          encode_row(call, m, codes + i * padded_K_);
+          encode_row(call, m, codes);
+          const PackedRow row = pack_row_avx2(m, codes, steps_, excess_, {out + i, strip.rows});
+          if (!row.fits) fits = false;
           // Wraps in two's complement, as the sums that it puts right.
-          rows_.start[m] = static_cast<std::int32_t>(
-              0U - std::uint32_t{kRaise} * static_cast<std::uint32_t>(
-                                               sum_codes_avx2(codes + i * padded_K_, padded_K_)));
-          if (!fits) continue;
-          if (!take_excess_avx2(m, codes + i * padded_K_, padded_K_, excess_)) fits = false;
-          narrow_codes_avx2(codes + i * padded_K_, padded_K_);
+          rows_.start[m] = static_cast<std::int32_t>(0U - std::uint32_t{kRaise} *
+                                                              static_cast<std::uint32_t>(row.sum));
         }
-        pack_strip(reinterpret_cast<const std::uint32_t*>(codes), padded_K_ / 2, strip.rows, steps_,
-                   steps_, reinterpret_cast<std::uint32_t*>(bytes_.strip_data(s)));
       }
     });
     return fits;

@@ -226,6 +226,7 @@ inline TileSet dequant_tile_set_avx2(const DequantFormat& format, std::int64_t M
     set.w_step_bytes = format.step_bytes();
     set.tile = find_coded_tiles_avx2(format, kFormats);
     set.streaming = set.tile;
+    set.half = nullptr;
     set.passes = 1;
     return set;
   }

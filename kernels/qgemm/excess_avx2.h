@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "kernels/qgemm/byte_tile_avx2.h"
@@ -17,28 +18,84 @@
 
 namespace pareto {
 
-/// Σ codes, `count` of them a multiple of 16.
-inline std::int32_t sum_codes_avx2(const std::int16_t* codes, std::int64_t count) {
-  __m256i sums = _mm256_setzero_si256();
-  for (std::int64_t k = 0; k < count; k += 16) {
-    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k));
-    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
+/// What 8 pairs of codes have too much, in place of the larger code of each; 0 where a pair fits,
+/// as all of two signs do. `pairs` are their sums.
+inline __m256i excess_of_pairs_avx2(__m256i codes, __m256i pairs) {
+  const __m256i most = _mm256_set1_epi32(128);
+  const __m256i fitting = _mm256_max_epi32(_mm256_min_epi32(pairs, most),
+                                           _mm256_sub_epi32(_mm256_setzero_si256(), most));
+  const __m256i excess = _mm256_sub_epi32(pairs, fitting);
+  const __m256i first = _mm256_abs_epi32(_mm256_srai_epi32(_mm256_slli_epi32(codes, 16), 16));
+  const __m256i second = _mm256_abs_epi32(_mm256_srai_epi32(codes, 16));
+  return _mm256_blendv_epi8(_mm256_and_si256(excess, _mm256_set1_epi32(0xffff)),
+                            _mm256_slli_epi32(excess, 16), _mm256_cmpgt_epi32(second, first));
+}
+
+/// 16 codes as s8.
+inline __m128i narrow_codes_avx2(__m256i codes) {
+  return _mm_packs_epi16(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+}
+
+/// Every four codes as a dword of a strip [steps][rows].
+struct StripRow {
+  std::uint32_t* first = nullptr;
+  std::int64_t rows = 0;
+
+  /// Up to four steps.
+  void store(std::int64_t step, std::int64_t steps, __m128i codes) const {
+    std::uint32_t* to = first + step * rows;
+    to[0] = static_cast<std::uint32_t>(_mm_cvtsi128_si32(codes));
+    if (steps > 1) to[rows] = static_cast<std::uint32_t>(_mm_extract_epi32(codes, 1));
+    if (steps > 2) to[2 * rows] = static_cast<std::uint32_t>(_mm_extract_epi32(codes, 2));
+    if (steps > 3) to[3 * rows] = static_cast<std::uint32_t>(_mm_extract_epi32(codes, 3));
   }
+};
+
+/// What pack_row_avx2 finds.
+struct PackedRow {
+  std::int32_t sum = 0;  ///< of all codes; wraps
+  bool fits = true;      ///< there was room for its excess
+};
+
+/// Packs row `row` as s8 without its excess; codes: 4 · steps of them, and zeros to a multiple
+/// of 16.
+inline PackedRow pack_row_avx2(std::int64_t row, const std::int16_t* codes, std::int64_t steps,
+                               PairExcess& excess, const StripRow& strip) {
+  constexpr int kUnitSteps = 16 / PairExcess::kStepCodes;
+  PairExcess::Entry* entries = excess.room(row);
+  std::int64_t entry_count = 0;
+  PackedRow packed;
+  __m256i sums = _mm256_setzero_si256();
+  for (std::int64_t step = 0; step < steps; step += kUnitSteps) {
+    __m256i words =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + step * PairExcess::kStepCodes));
+    const __m256i pairs = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+    sums = _mm256_add_epi32(sums, pairs);
+    const __m256i large = _mm256_cmpgt_epi32(_mm256_abs_epi32(pairs), _mm256_set1_epi32(128));
+    if (_mm256_movemask_epi8(large) != 0) {
+      const __m256i more = excess_of_pairs_avx2(words, pairs);
+      words = _mm256_sub_epi16(words, more);
+      alignas(16) std::uint32_t parts[kUnitSteps];
+      _mm_store_si128(reinterpret_cast<__m128i*>(parts), narrow_codes_avx2(more));
+      for (int i = 0; i < kUnitSteps; ++i) {
+        if (parts[i] == 0) continue;
+        if (entry_count == excess.capacity()) {
+          packed.fits = false;
+          break;
+        }
+        entries[entry_count].step = static_cast<std::int32_t>(step + i);
+        std::memcpy(entries[entry_count].codes, &parts[i], sizeof(parts[i]));
+        ++entry_count;
+      }
+    }
+    strip.store(step, steps - step, narrow_codes_avx2(words));
+  }
+  excess.set_count(row, entry_count);
   const __m128i four =
       _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
   const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_srli_epi64(two, 32)));
-}
-
-/// The same codes as s8, in place.
-inline void narrow_codes_avx2(std::int16_t* codes, std::int64_t count) {
-  auto* bytes = reinterpret_cast<std::int8_t*>(codes);
-  for (std::int64_t k = 0; k < count; k += 16) {
-    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k));
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(bytes + k),
-        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
-  }
+  packed.sum = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_srli_epi64(two, 32)));
+  return packed;
 }
 
 /// Every four codes from (x0, x1, x2, x3) to (x0, x2, x1, x3), in place.
@@ -51,26 +108,10 @@ inline void part_codes_avx2(std::int16_t* codes, std::int64_t count) {
   }
 }
 
-/// Moves the excess of row `row`, `count` codes, a multiple of 16; false if it has too much.
-inline bool take_excess_avx2(std::int64_t row, std::int16_t* codes, std::int64_t count,
-                             PairExcess& excess) {
-  excess.clear(row);
-  const __m256i most = _mm256_set1_epi32(128);
-  for (std::int64_t k = 0; k < count; k += 16) {
-    const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + k));
-    const __m256i pairs = _mm256_abs_epi32(_mm256_madd_epi16(words, _mm256_set1_epi16(1)));
-    if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(pairs, most)) == 0) continue;
-    for (std::int64_t at = k; at < k + 16; at += PairExcess::kStepCodes) {
-      if (!excess.take(row, at / PairExcess::kStepCodes, codes + at)) return false;
-    }
-  }
-  return true;
-}
-
-/// sum[32] += the excess of one row · panel.
-inline void add_excess_avx2(std::span<const PairExcess::Entry> entries, const std::byte* panel,
-                            __m256i* sum) {
-  constexpr int kVectors = ByteStepAvx2::kStepBytes / 32;
+/// sum[kVectors × 8 columns] += the excess of one row · panel.
+template <int kVectors>
+void add_excess_avx2(std::span<const PairExcess::Entry> entries, const std::byte* panel,
+                     __m256i* sum) {
   __m256i total[kVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) total[v] = _mm256_load_si256(sum + v);
@@ -93,7 +134,12 @@ inline void store_excess_s32_avx2(const Epilogue& e, const TileRect& rect, const
   std::copy_n(static_cast<const __m256i*>(c), rect.rows * kRowVectors, sums);
   const std::byte* panel = e.panels + rect.column / kAvx2TileColumns * e.panel_bytes;
   for (int i = 0; i < rect.rows; ++i) {
-    add_excess_avx2(e.excess->row(rect.row + i), panel, sums + i * kRowVectors);
+    const auto entries = e.excess->row(rect.row + i);
+    if (rect.columns <= kAvx2TileColumns / 2) {
+      add_excess_avx2<kRowVectors / 2>(entries, panel, sums + i * kRowVectors);
+    } else {
+      add_excess_avx2<kRowVectors>(entries, panel, sums + i * kRowVectors);
+    }
   }
   store_s32_avx2(e, rect, sums);
 }

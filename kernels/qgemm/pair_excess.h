@@ -29,21 +29,22 @@ class PairExcess {
   };
 
   PairExcess() = default;
-  /// For a quarter of the steps of `rows` rows of K codes: with more of them the products of
-  /// widened codes are as fast.
+  /// For half of the steps of `rows` rows of K codes, and some more where these are few: with more
+  /// of them the products of widened codes are as fast.
   PairExcess(std::int64_t rows, std::int64_t K)
-      : capacity_(K / kStepCodes / 4 + 1), counts_(rows), entries_(rows * capacity_) {}
+      : capacity_(K / kStepCodes / 2 + 4), counts_(rows), entries_(rows * capacity_) {}
 
-  void clear(std::int64_t row) { counts_[row] = 0; }
-  /// Moves the excess of row `row`'s codes[kStepCodes], those of `step`, here; false if there is
-  /// no room for it.
-  bool take(std::int64_t row, std::int64_t step, std::int16_t* codes);
+  /// Room for capacity() entries of one row, which are its own once `set_count` says so.
+  [[nodiscard]] Entry* room(std::int64_t row) { return entries_.data() + row * capacity_; }
+  [[nodiscard]] std::int64_t capacity() const { return capacity_; }
+  void set_count(std::int64_t row, std::int64_t count) { counts_[row] = count; }
+
   [[nodiscard]] std::span<const Entry> row(std::int64_t row) const {
     return {entries_.data() + row * capacity_, static_cast<std::size_t>(counts_[row])};
   }
 
  private:
-  std::int64_t capacity_ = 0;  ///< of a row
+  std::int64_t capacity_ = 0;
   AlignedBuffer<std::int64_t> counts_;
   AlignedBuffer<Entry> entries_;
 };

@@ -137,19 +137,22 @@ inline __m256i quantize_unit_avx2(const float* x, const CodeRange& range) {
   return _mm256_min_epi16(words, _mm256_set1_epi16(static_cast<std::int16_t>(range.hi)));
 }
 
-/// s16 codes of one row.
+/// s16 codes of one row. A last unit overlaps the one before.
 inline void quantize_row_avx2(const float* x, std::int64_t count, const CodeRange& range,
                               std::int16_t* codes) {
-  std::int64_t k = 0;
-  for (; k + kUnit <= count; k += kUnit) {
+  const auto quantize_at = [&](std::int64_t k) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + k), quantize_unit_avx2(x + k, range));
+  };
+  for (std::int64_t k = 0; k + kUnit <= count; k += kUnit) quantize_at(k);
+  if (count % kUnit == 0) return;
+  if (count > kUnit) {
+    quantize_at(count - kUnit);
+    return;
   }
-  if (k == count) return;
-  const auto left = static_cast<std::size_t>(count - k);
   float edge[kUnit] = {};
-  std::memcpy(edge, x + k, left * sizeof(float));
+  std::memcpy(edge, x, static_cast<std::size_t>(count) * sizeof(float));
   const __m256i words = quantize_unit_avx2(edge, range);
-  std::memcpy(codes + k, &words, left * sizeof(std::int16_t));
+  std::memcpy(codes, &words, static_cast<std::size_t>(count) * sizeof(std::int16_t));
 }
 
 /// |v| rounded to the nearest of a format whose smallest normal is `least_normal`, saturating. The

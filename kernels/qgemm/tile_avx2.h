@@ -95,6 +95,19 @@ void step_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, 
   }
 }
 
+/// c[kRows][first 16 of 32] (+)= strip [steps][kRows] · panel.
+template <typename Step, int kRows>
+void half_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
+                    bool accumulate) {
+  columns_avx2<Step, kRows, 2, false>(a, w, steps, static_cast<std::byte*>(c), 0, accumulate);
+}
+
+template <typename Step, int... kRowsLessOne>
+const TileFunction* half_tiles_avx2(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
+  static constexpr TileFunction kTiles[] = {nullptr, &half_tile_avx2<Step, kRowsLessOne + 1>...};
+  return kTiles;
+}
+
 template <typename Step, bool kStream, int... kRowsLessOne>
 const TileFunction* step_tiles_avx2(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
   static constexpr TileFunction kTiles[] = {nullptr,
@@ -114,6 +127,7 @@ TileSet step_tile_set_avx2(StoreFunction store) {
   set.passes = 2;
   set.tile = step_tiles_avx2<Step, false>(kRows);
   set.streaming = step_tiles_avx2<Step, true>(kRows);
+  set.half = half_tiles_avx2<Step>(kRows);
   set.store = store;
   return set;
 }

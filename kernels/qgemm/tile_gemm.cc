@@ -143,13 +143,12 @@ void TileGemm::sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& 
     for (std::int64_t p = panels.begin; p < panels.end; ++p) {
       const std::int64_t index = (s - strips.begin) * block_panels_ + (p - panels.begin);
       std::byte* c = tiles + (keep ? index * tile_bytes() : 0);
-      tile(a, w + (p - panels.begin) * w_stride, count, c, steps.begin > 0);
-      if (!last) continue;
       const std::int64_t column = p * set_.columns;
-      set_.store(epilogue,
-                 {strip.row, column, strip.rows,
-                  static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - column))},
-                 c);
+      const auto columns = static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - column));
+      const bool half = set_.half != nullptr && 2 * columns <= set_.columns;
+      (half ? set_.half[strip.rows] : tile)(a, w + (p - panels.begin) * w_stride, count, c,
+                                            steps.begin > 0);
+      if (last) set_.store(epilogue, {strip.row, column, strip.rows, columns}, c);
     }
   }
 }

@@ -106,6 +106,8 @@ struct TileSet {
   int passes = 1;                           ///< times that a tile function reads its panel
   const TileFunction* tile = nullptr;       ///< [max_rows + 1], index = rows
   const TileFunction* streaming = nullptr;  ///< the same, prefetching W
+  /// The same for a last panel of at most columns / 2, whose other sums it may leave; may be null.
+  const TileFunction* half = nullptr;
   StoreFunction store = nullptr;
   UnpackFunction unpack = nullptr;     ///< null: panels are stored as the tile reads them
   std::int64_t packed_step_bytes = 0;  ///< of one panel in one compressed step
