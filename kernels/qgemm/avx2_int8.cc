@@ -5,8 +5,9 @@
 // kept apart, its products are added when a tile is finished (pair_excess.h), and so is what the
 // 128 were too much. An x with many such pairs is packed as s16 instead, and meets the same panels
 // as words. (The sign trick, |x| times w with x's sign, takes four instructions and is wrong for
-// −128; so many takes Winograd's inner product.) Bottleneck: instructions at large M; reading W at
-// M ≤ 4. Layout: W u8 [panel][⌈K/4⌉][32][4], x strips as in byte_tile_avx2.h.
+// −128; so many takes Winograd's inner product.)
+// Bottleneck: instructions at large M; reading W at M ≤ 4.
+// Layout: W u8 [panel][⌈K/4⌉][32][4], x strips as in byte_tile_avx2.h.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
