@@ -1,8 +1,9 @@
 // Codes of x as vpmaddubsw can take them: it multiplies 32 unsigned bytes of W with 32 signed ones
 // of x and adds every two products, but saturates at 16 bits.
 //
-//   |w0·x0 + w1·x1| ≤ 255·128 fits as long as −128 ≤ x0 + x1 ≤ 128 for x of one sign, whatever w
-//   is.
+//   |w0·x0 + w1·x1| ≤ 255·128 fits, whatever w is, as long as −128 ≤ x0 + x1 ≤ 128
+//
+// (of two signs x0 and x1 always do).
 //
 // Of rows with one scale few pairs are larger, for a row's largest code is 127 (normal values,
 // K = 4096: 0.6 %; of activations with outliers fewer still). What those have too much is taken out
@@ -18,6 +19,7 @@
 
 namespace pareto {
 
+/// The excess of every row of x[M,K], found anew by each call.
 class PairExcess {
  public:
   static constexpr std::int64_t kStepCodes = 4;
