@@ -30,7 +30,8 @@ Fitted fit(const Codes& given) {
   std::array<std::uint32_t, 3 * kCodes / 4> strip{};
   fitted.row = pack_row_avx2(1, codes.data(), kCodes / 4, excess, {strip.data() + 1, 3});
   for (int i = 0; i < kCodes; ++i) {
-    fitted.codes[i] = reinterpret_cast<const std::int8_t*>(&strip[i / 4 * 3 + 1])[i % 4];
+    const std::uint32_t code = strip[i / 4 * 3 + 1] >> (i % 4 * 8) & 0xff;
+    fitted.codes[i] = static_cast<int>(code ^ 0x80) - 128;
   }
   EXPECT_TRUE(excess.row(0).empty());
   for (const PairExcess::Entry& entry : excess.row(1)) {
