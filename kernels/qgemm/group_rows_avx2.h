@@ -18,10 +18,9 @@
 namespace pareto {
 
 /// Codes of 32 values.
-inline __m256i quantize_32_avx2(const float* x, const CodeRange& range) {
+inline __m256i quantize_32_avx2(const float* x, const UnitQuantizerAvx2& quantize) {
   // Both halves of packs come lane by lane.
-  return _mm256_permute4x64_epi64(
-      _mm256_packs_epi16(quantize_unit_avx2(x, range), quantize_unit_avx2(x + kUnit, range)), 0xd8);
+  return _mm256_permute4x64_epi64(_mm256_packs_epi16(quantize(x), quantize(x + kUnit)), 0xd8);
 }
 
 /// Sums, in s16, of the first and of the last two values of every dword of 32 codes.
@@ -40,10 +39,11 @@ void pack_group_avx2(const float* x, int rows, std::byte* out) {
   const CodeRange range{.scale = scale_of(amax_avx2(x, Format::kGroup), 127)};
   std::byte* extra = out + Format::kGroup / 4 * dword;
   std::memcpy(extra, &range.scale, 4);
+  const UnitQuantizerAvx2 quantize(range);
   __m128i sums = _mm_setzero_si128();
   for (int k = 0; k < Format::kGroup; k += 32) {
     alignas(32) std::byte codes[32];
-    const __m256i vector = quantize_32_avx2(x + k, range);
+    const __m256i vector = quantize_32_avx2(x + k, quantize);
     _mm256_store_si256(reinterpret_cast<__m256i*>(codes), vector);
     for (int d = 0; d < 8; ++d, out += dword) std::memcpy(out, codes + d * 4, 4);
     sums = _mm_add_epi16(sums, pair_sums_avx2(vector));

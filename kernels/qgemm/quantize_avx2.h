@@ -99,7 +99,7 @@ struct CodeRange {
 };
 
 /// rint(x/s) of 16 values clipped to ±512, quotients in fp64; 0 where s is 0.
-inline __m256i exact_quotients_avx2(const float* x, double s) {
+[[gnu::noinline]] inline __m256i exact_quotients_avx2(const float* x, double s) {
   std::int16_t q[kUnit];
   for (int i = 0; i < kUnit; ++i) {
     q[i] = s == 0 ? std::int16_t{0}
@@ -110,38 +110,53 @@ inline __m256i exact_quotients_avx2(const float* x, double s) {
   return words;
 }
 
-/// 16 codes.
-inline __m256i quantize_unit_avx2(const float* x, const CodeRange& range) {
-  constexpr float kDoubt = 0.5F - 0x1p-14F;
-  const bool ordinary = range.scale >= 0x1p-126F;
-  const __m256 reciprocal = _mm256_set1_ps(ordinary ? 1 / range.scale : 0);
-  const __m256 sign = _mm256_set1_ps(-0.0F);
-  __m256i q[2];
-  __m256 worst = _mm256_setzero_ps();
+/// 16 codes at a time with what a row has in common, so that none of it is made anew for them.
+class UnitQuantizerAvx2 {
+ public:
+  explicit UnitQuantizerAvx2(const CodeRange& range)
+      : scale_(range.scale),
+        ordinary_(range.scale >= 0x1p-126F),
+        reciprocal_(_mm256_set1_ps(ordinary_ ? 1 / range.scale : 0)),
+        zero_(_mm256_set1_epi16(static_cast<std::int16_t>(range.zero))),
+        lo_(_mm256_set1_epi16(static_cast<std::int16_t>(range.lo))),
+        hi_(_mm256_set1_epi16(static_cast<std::int16_t>(range.hi))) {}
+
+  __m256i operator()(const float* x) const {
+    constexpr float kDoubt = 0.5F - 0x1p-14F;
+    const __m256 sign = _mm256_set1_ps(-0.0F);
+    __m256i q[2];
+    __m256 worst = _mm256_setzero_ps();
 #pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i) {
-    __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x + i * 8), reciprocal);
-    t = _mm256_min_ps(_mm256_max_ps(t, _mm256_set1_ps(-512)), _mm256_set1_ps(512));
-    q[i] = _mm256_cvtps_epi32(t);
-    const __m256 rest = _mm256_sub_ps(t, _mm256_cvtepi32_ps(q[i]));
-    worst = _mm256_max_ps(worst, _mm256_andnot_ps(sign, rest));
+    for (int i = 0; i < 2; ++i) {
+      __m256 t = _mm256_mul_ps(_mm256_loadu_ps(x + i * 8), reciprocal_);
+      t = _mm256_min_ps(_mm256_max_ps(t, _mm256_set1_ps(-512)), _mm256_set1_ps(512));
+      q[i] = _mm256_cvtps_epi32(t);
+      const __m256 rest = _mm256_sub_ps(t, _mm256_cvtepi32_ps(q[i]));
+      worst = _mm256_max_ps(worst, _mm256_andnot_ps(sign, rest));
+    }
+    // Both halves of packs come lane by lane.
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[0], q[1]), 0xd8);
+    const __m256 doubtful = _mm256_cmp_ps(worst, _mm256_set1_ps(kDoubt), _CMP_GT_OQ);
+    if (_mm256_movemask_ps(doubtful) != 0 || !ordinary_) words = exact_quotients_avx2(x, scale_);
+    words = _mm256_add_epi16(words, zero_);
+    return _mm256_min_epi16(_mm256_max_epi16(words, lo_), hi_);
   }
-  // Both halves of packs come lane by lane.
-  __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[0], q[1]), 0xd8);
-  const __m256 doubtful = _mm256_cmp_ps(worst, _mm256_set1_ps(kDoubt), _CMP_GT_OQ);
-  if (_mm256_movemask_ps(doubtful) != 0 || !ordinary) {
-    words = exact_quotients_avx2(x, range.scale);
-  }
-  words = _mm256_add_epi16(words, _mm256_set1_epi16(static_cast<std::int16_t>(range.zero)));
-  words = _mm256_max_epi16(words, _mm256_set1_epi16(static_cast<std::int16_t>(range.lo)));
-  return _mm256_min_epi16(words, _mm256_set1_epi16(static_cast<std::int16_t>(range.hi)));
-}
+
+ private:
+  float scale_;
+  bool ordinary_;
+  __m256 reciprocal_;
+  __m256i zero_;
+  __m256i lo_;
+  __m256i hi_;
+};
 
 /// s16 codes of one row. A last unit overlaps the one before.
 inline void quantize_row_avx2(const float* x, std::int64_t count, const CodeRange& range,
                               std::int16_t* codes) {
+  const UnitQuantizerAvx2 quantize(range);
   const auto quantize_at = [&](std::int64_t k) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + k), quantize_unit_avx2(x + k, range));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + k), quantize(x + k));
   };
   for (std::int64_t k = 0; k + kUnit <= count; k += kUnit) quantize_at(k);
   if (count % kUnit == 0) return;
@@ -151,7 +166,7 @@ inline void quantize_row_avx2(const float* x, std::int64_t count, const CodeRang
   }
   float edge[kUnit] = {};
   std::memcpy(edge, x, static_cast<std::size_t>(count) * sizeof(float));
-  const __m256i words = quantize_unit_avx2(edge, range);
+  const __m256i words = quantize(edge);
   std::memcpy(codes, &words, static_cast<std::size_t>(count) * sizeof(std::int16_t));
 }
 

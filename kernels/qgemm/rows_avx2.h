@@ -60,13 +60,14 @@ inline __m256 scaled_codes_avx2(__m128i codes, float scale) {
 /// `count` values of x as their codes times the scale.
 inline void scaled_codes_avx2(const float* x, std::int64_t count, const CodeRange& range,
                               float* values) {
+  const UnitQuantizerAvx2 quantize(range);
   const __m256i zero = _mm256_set1_epi16(static_cast<std::int16_t>(range.zero));
   float edge[kUnit] = {};
   for (std::int64_t k = 0; k < count; k += kUnit) {
     const bool whole = count - k >= kUnit;
     if (!whole) std::copy(x + k, x + count, edge);
     float* out = whole ? values + k : edge;
-    const __m256i codes = _mm256_sub_epi16(quantize_unit_avx2(whole ? x + k : edge, range), zero);
+    const __m256i codes = _mm256_sub_epi16(quantize(whole ? x + k : edge), zero);
     _mm256_storeu_ps(out, scaled_codes_avx2(_mm256_castsi256_si128(codes), range.scale));
     _mm256_storeu_ps(out + 8, scaled_codes_avx2(_mm256_extracti128_si256(codes, 1), range.scale));
     if (!whole) std::copy(edge, edge + (count - k), values + k);
