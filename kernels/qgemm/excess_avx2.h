@@ -18,6 +18,8 @@
 
 namespace pareto {
 
+static_assert(PairExcess::kStepCodes == kByteStepK);
+
 /// What 8 pairs of codes have too much, in place of the larger code of each; 0 where a pair fits,
 /// as all of two signs do. `pairs` are their sums.
 inline __m256i excess_of_pairs_avx2(__m256i codes, __m256i pairs) {
