@@ -7,12 +7,13 @@
 // as words. (The sign trick, |x| times w with x's sign, takes four instructions and is wrong for
 // −128; so many takes Winograd's inner product.)
 // Bottleneck: instructions at large M; reading W at M ≤ 4.
-// Layout: W u8 [panel][⌈K/4⌉][32][4], x strips as in byte_tile_avx2.h.
+// Layout: W u8 [panel][⌈K/4⌉][16][4], x strips as in byte_tile_avx2.h.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 
 #include "harness/variant.h"
+#include "kernels/qgemm/byte_store_avx2.h"
 #include "kernels/qgemm/byte_tile_avx2.h"
 #include "kernels/qgemm/excess_avx2.h"
 #include "kernels/qgemm/int8_rows.h"
@@ -21,7 +22,6 @@
 #include "kernels/qgemm/pair_excess.h"
 #include "kernels/qgemm/panel_streams.h"
 #include "kernels/qgemm/quantize_avx2.h"
-#include "kernels/qgemm/store_avx2.h"
 #include "kernels/qgemm/tile_avx2.h"
 #include "kernels/qgemm/tile_gemm.h"
 #include "reference/qgemm.h"
@@ -37,11 +37,10 @@ class Int8Qgemm : public Prepared {
   Int8Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         steps_((p.K + kByteStepK - 1) / kByteStepK),
-        bytes_(byte_tile_set_avx2<ByteStepAvx2>(&store_excess_s32_avx2), p.M, p.N, steps_,
-               pool.size()),
-        words_(byte_tile_set_avx2<WordStepAvx2>(&store_s32_avx2), p.M, p.N, steps_, pool.size()),
+        bytes_(byte_tile_set_avx2<ByteStepAvx2>(&store_bytes_avx2), p.M, p.N, steps_, pool.size()),
+        words_(byte_tile_set_avx2<WordStepAvx2>(&store_bytes_avx2), p.M, p.N, steps_, pool.size()),
         w_(bytes_.panels() * bytes_.panel_bytes()),
-        w_scale_(padded_copy(in[kQgemmWScale].as<float>(), p.N, kAvx2TileColumns)),
+        w_scale_(padded_copy(in[kQgemmWScale].as<float>(), p.N, kByteColumns)),
         rows_(p.M),
         excess_(p.M, p.K),
         padded_K_((p.K + 15) / 16 * 16),
@@ -49,20 +48,22 @@ class Int8Qgemm : public Prepared {
         amax_(pool.size()) {
     const auto* w = in[kQgemmW].as<std::int8_t>();
     const auto raise = [](std::int8_t code) { return static_cast<std::uint8_t>(code + kRaise); };
-    pack_panels(w, p.N, p.K, kAvx2TileColumns, kByteStepK, steps_, std::uint8_t{kRaise}, raise,
+    pack_panels(w, p.N, p.K, kByteColumns, kByteStepK, steps_, std::uint8_t{kRaise}, raise,
                 w_.data(), pool);
     if (has_zero()) {
-      column_sum_ = AlignedBuffer<std::int32_t>(bytes_.panels() * kAvx2TileColumns);
+      column_sum_ = AlignedBuffer<std::int32_t>(bytes_.panels() * kByteColumns);
       sum_rows(w, p.N, p.K, column_sum_.data(), pool);
     }
-    if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kAvx2TileColumns);
+    if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kByteColumns);
     if (p.x_kind == XKind::kS8Static) static_scale_ = in[kQgemmXScale].as<float>()[0];
   }
 
   void run(const Call& call) override {
     if (!pack_bytes(call)) {
       pack_words(call);
-      words_.multiply(panels(), epilogue(call), call.pool);
+      Epilogue whole = epilogue(call);
+      whole.excess = nullptr;
+      words_.multiply(panels(), whole, call.pool);
     } else if (p_.M == 1) {
       multiply_one_row(epilogue(call), call.pool);
     } else {
@@ -182,14 +183,14 @@ class Int8Qgemm : public Prepared {
         for (std::size_t i = 0; i < numbers.size(); ++i) {
           from[i] = panels() + numbers[i] * bytes_.panel_bytes();
         }
-        alignas(64) std::byte c[kByteRowStreams * kAvx2TileColumns * sizeof(std::int32_t)];
+        alignas(64) std::byte c[kByteRowStreams * kByteColumns * sizeof(std::int32_t)];
         kFunctions[numbers.size()](bytes_.strip_data(0), from, steps_, c);
         for (std::size_t i = 0; i < numbers.size(); ++i) {
-          const std::int64_t column = numbers[i] * kAvx2TileColumns;
+          const std::int64_t column = numbers[i] * kByteColumns;
           const auto columns =
-              static_cast<int>(std::min<std::int64_t>(kAvx2TileColumns, p_.N - column));
-          store_excess_s32_avx2(epilogue, {0, column, 1, columns},
-                                c + i * kAvx2TileColumns * sizeof(std::int32_t));
+              static_cast<int>(std::min<std::int64_t>(kByteColumns, p_.N - column));
+          store_bytes_avx2(epilogue, {0, column, 1, columns},
+                           c + i * kByteColumns * sizeof(std::int32_t));
         }
       });
     });

@@ -1,6 +1,6 @@
-// Register tiles of int8 products with AVX2 over panels of 32 columns of u8, in two ways: x in s8,
-// of which no pair saturates (pair_excess.h), or in s16. Up to 6 rows × 16 columns in two passes,
-// or, up to 2 rows, all 32 columns in one. A step is 4 values of K: panel [steps][32][4].
+// Register tiles of int8 products with AVX2 over panels of 16 columns of u8, in two ways: x in s8,
+// of which no pair saturates (pair_excess.h), or in s16. A step is 4 values of K: panel
+// [steps][16][4], a line each.
 #pragma once
 
 #include <immintrin.h>
@@ -17,8 +17,9 @@
 namespace pareto {
 
 inline constexpr int kByteStepK = 4;
+inline constexpr int kByteColumns = 16;
 /// Of one panel in a block of K: longer ones, whose sums pass through c less often, win against
-/// what would stay in L1 (64 KiB: 8 % slower, 16 KiB 25 %).
+/// what would stay in L1 (512x4096x14336: 16 to 64 KiB 5 to 10 % slower).
 inline constexpr std::int64_t kByteBlockBytes = 128 << 10;
 
 /// c + `sum`. In assembly: GCC 12 would sum into another register and copy.
@@ -30,7 +31,8 @@ inline constexpr std::int64_t kByteBlockBytes = 128 << 10;
 /// What both kinds of steps have in common.
 struct ByteColumnsAvx2 {
   using Reg = __m256i;
-  static constexpr int kStepBytes = kAvx2TileColumns * kByteStepK;
+  static constexpr int kColumns = kByteColumns;
+  static constexpr int kStepBytes = kColumns * kByteStepK;
   static Reg zero() { return _mm256_setzero_si256(); }
   static Reg load(const std::byte* c) {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(c));
@@ -156,7 +158,7 @@ TileSet byte_tile_set_avx2(StoreFunction store) {
 inline constexpr int kByteRowStreams = 3;
 inline constexpr int kByteRowAheadBytes = 512;
 
-/// c[kPanels][32] = one row of s8 · each of `kPanels` panels, which are read side by side.
+/// c[kPanels][16] = one row of s8 · each of `kPanels` panels, which are read side by side.
 template <int kPanels>
 void row_of_panels_avx2(const std::byte* a, const std::byte* const* w, std::int64_t steps,
                         std::byte* c) {
@@ -175,7 +177,6 @@ void row_of_panels_avx2(const std::byte* a, const std::byte* const* w, std::int6
     for (int p = 0; p < kPanels; ++p) {
       const auto* ahead = reinterpret_cast<const char*>(from[p]) + kByteRowAheadBytes;
       _mm_prefetch(ahead, _MM_HINT_T0);
-      _mm_prefetch(ahead + 64, _MM_HINT_T0);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         sum[p][v] = ByteStepAvx2::multiply_add(sum[p][v], _mm256_load_si256(from[p] + v), x);

@@ -1,17 +1,14 @@
 // Rows of codes for byte_tile_avx2.h: sums, s8, the order of words, and the pairs that vpmaddubsw
-// cannot hold, found while x is packed and multiplied when a tile is finished.
+// cannot hold, found while x is packed.
 #pragma once
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <span>
 
 #include "kernels/qgemm/byte_tile_avx2.h"
 #include "kernels/qgemm/pair_excess.h"
-#include "kernels/qgemm/store_avx2.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi2")
@@ -108,42 +105,6 @@ inline void part_codes_avx2(std::int16_t* codes, std::int64_t count) {
     auto* place = reinterpret_cast<__m256i*>(codes + k);
     _mm256_storeu_si256(place, _mm256_shuffle_epi8(_mm256_loadu_si256(place), order));
   }
-}
-
-/// sum[kVectors × 8 columns] += the excess of one row · panel.
-template <int kVectors>
-void add_excess_avx2(std::span<const PairExcess::Entry> entries, const std::byte* panel,
-                     __m256i* sum) {
-  __m256i total[kVectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) total[v] = _mm256_load_si256(sum + v);
-  for (const PairExcess::Entry& e : entries) {
-    const __m256i x = broadcast_dword_avx2(reinterpret_cast<const std::byte*>(e.codes));
-    const std::byte* w = panel + std::int64_t{e.step} * ByteStepAvx2::kStepBytes;
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      total[v] = ByteStepAvx2::multiply_add(total[v], ByteStepAvx2::load(w + v * 32), x);
-    }
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) _mm256_store_si256(sum + v, total[v]);
-}
-
-/// As store_s32_avx2 of c[rows][32], plus the excess.
-inline void store_excess_s32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
-  constexpr int kRowVectors = kAvx2TileColumns / 8;
-  alignas(64) __m256i sums[kAvx2TileRows * kRowVectors];
-  std::copy_n(static_cast<const __m256i*>(c), rect.rows * kRowVectors, sums);
-  const std::byte* panel = e.panels + rect.column / kAvx2TileColumns * e.panel_bytes;
-  for (int i = 0; i < rect.rows; ++i) {
-    const auto entries = e.excess->row(rect.row + i);
-    if (rect.columns <= kAvx2TileColumns / 2) {
-      add_excess_avx2<kRowVectors / 2>(entries, panel, sums + i * kRowVectors);
-    } else {
-      add_excess_avx2<kRowVectors>(entries, panel, sums + i * kRowVectors);
-    }
-  }
-  store_s32_avx2(e, rect, sums);
 }
 
 }  // namespace pareto

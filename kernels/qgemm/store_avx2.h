@@ -49,37 +49,6 @@ void store_f32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
   }
 }
 
-/// c[rows][32]: exact int32 sums, but for row_start and row_zero times column_sum; wraps in two's
-/// complement.
-inline void store_s32_avx2(const Epilogue& e, const TileRect& rect, const void* c) {
-  for (int j = 0; j < rect.columns; j += Avx2F32::kLanes) {
-    const std::int64_t column = rect.column + j;
-    const int columns = rect.columns - j < 8 ? rect.columns - j : 8;
-    const __m256 bias = e.bias != nullptr ? _mm256_loadu_ps(e.bias + column) : _mm256_setzero_ps();
-    const __m256 w_scale = _mm256_loadu_ps(e.column_scale + column);
-    for (int i = 0; i < rect.rows; ++i) {
-      const std::int64_t row = rect.row + i;
-      __m256i acc = _mm256_load_si256(
-          reinterpret_cast<const __m256i*>(static_cast<const std::int32_t*>(c) + i * 32 + j));
-      if (e.row_start != nullptr) {
-        acc = _mm256_add_epi32(acc, _mm256_set1_epi32(e.row_start[row]));
-      }
-      if (e.row_zero != nullptr) {
-        const __m256i sum =
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(e.column_sum + column));
-        acc = _mm256_sub_epi32(acc, _mm256_mullo_epi32(_mm256_set1_epi32(e.row_zero[row]), sum));
-      }
-      if (e.acc != nullptr) {
-        std::memcpy(e.acc + row * e.y.shape[1] + column, &acc,
-                    static_cast<std::size_t>(columns) * sizeof(std::int32_t));
-      }
-      const __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), w_scale);
-      store_row_avx2(e, row, column, columns,
-                     _mm256_fmadd_ps(y, _mm256_set1_ps(e.row_scale[row]), bias));
-    }
-  }
-}
-
 }  // namespace pareto
 
 #pragma GCC pop_options

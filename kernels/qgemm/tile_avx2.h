@@ -1,6 +1,6 @@
-// Register tile of the AVX2 matrix products over panels of 32 columns: up to 6 rows × 16 columns in
-// two passes, or, up to 2 rows, all 32 columns in one, so that W streams once where it is the
-// bottleneck. 12 accumulators, 2 registers of W, one broadcast of x.
+// Register tile of the AVX2 matrix products: up to 6 rows × 16 columns, 12 accumulators, 2
+// registers of W, one broadcast of x. Panels of 32 columns take two passes or, up to 2 rows, one,
+// so that W streams once where it is the bottleneck.
 #pragma once
 
 #include <immintrin.h>
@@ -26,6 +26,7 @@ inline constexpr int kAvx2AheadBytes = 16384;
 /// One step: one fp32 of K; strip fp32 [rows], W fp32 [32].
 struct Avx2StepF32 {
   using Reg = __m256;
+  static constexpr int kColumns = kAvx2TileColumns;
   static constexpr int kRowBytes = 4;
   static constexpr int kStepBytes = 128;
   static Reg zero() { return _mm256_setzero_ps(); }
@@ -53,12 +54,13 @@ template <typename Step, int kRows, int kVectors, bool kStream>
 [[gnu::always_inline]] inline void columns_avx2(const std::byte* a, const std::byte* w,
                                                 std::int64_t steps, std::byte* c, int first,
                                                 bool accumulate) {
+  constexpr int kSumBytes = Step::kColumns * 4;
   typename Step::Reg sum[kRows][kVectors];
 #pragma GCC unroll 6
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = accumulate ? Step::load(c + i * 128 + (first + v) * 32) : Step::zero();
+      sum[i][v] = accumulate ? Step::load(c + i * kSumBytes + (first + v) * 32) : Step::zero();
     }
   }
 #pragma GCC unroll 4
@@ -76,19 +78,19 @@ template <typename Step, int kRows, int kVectors, bool kStream>
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      Step::store(c + i * 128 + (first + v) * 32, sum[i][v]);
+      Step::store(c + i * kSumBytes + (first + v) * 32, sum[i][v]);
     }
   }
 }
 
-/// c[kRows][32] (+)= strip [steps][kRows] · panel.
+/// c[kRows][kColumns] (+)= strip [steps][kRows] · panel.
 template <typename Step, int kRows, bool kStream>
 void step_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                     bool accumulate) {
   auto* tile = static_cast<std::byte*>(c);
   // Two rows of 32 columns leave registers for W: 8 sums, 4 columns, a broadcast.
-  if constexpr (kRows <= 2) {
-    columns_avx2<Step, kRows, 4, kStream>(a, w, steps, tile, 0, accumulate);
+  if constexpr (kRows <= 2 || Step::kColumns == 16) {
+    columns_avx2<Step, kRows, Step::kColumns / 8, kStream>(a, w, steps, tile, 0, accumulate);
   } else {
     columns_avx2<Step, kRows, 2, kStream>(a, w, steps, tile, 0, accumulate);
     columns_avx2<Step, kRows, 2, kStream>(a, w, steps, tile, 2, accumulate);
@@ -121,13 +123,13 @@ TileSet step_tile_set_avx2(StoreFunction store) {
   constexpr auto kRows = std::make_integer_sequence<int, kAvx2TileRows>{};
   TileSet set;
   set.max_rows = kAvx2TileRows;
-  set.columns = kAvx2TileColumns;
+  set.columns = Step::kColumns;
   set.a_step_bytes = Step::kRowBytes;
   set.w_step_bytes = Step::kStepBytes;
-  set.passes = 2;
+  set.passes = Step::kColumns / 16;
   set.tile = step_tiles_avx2<Step, false>(kRows);
   set.streaming = step_tiles_avx2<Step, true>(kRows);
-  set.half = half_tiles_avx2<Step>(kRows);
+  if constexpr (Step::kColumns > 16) set.half = half_tiles_avx2<Step>(kRows);
   set.store = store;
   return set;
 }

@@ -4,17 +4,6 @@
 #include <cstring>
 
 namespace pareto {
-namespace {
-
-// What a fused tile finishes itself.
-bool is_plain(const Epilogue& e) {
-  return e.y.dtype == DType::kF32 &&
-         (e.activation == Activation::kNone || e.activation == Activation::kRelu) &&
-         e.acc == nullptr && e.row_zero == nullptr;
-}
-
-}  // namespace
-
 TileGemm::Strip TileGemm::strip(std::int64_t s) const {
   return {s * strip_rows_ + std::min(s, larger_strips_),
           static_cast<int>(strip_rows_ + (s < larger_strips_ ? 1 : 0))};
@@ -185,7 +174,7 @@ void TileGemm::sweep_fused(const std::byte* w, std::int64_t w_stride, const Epil
                            Range strips, Range panels, Range steps, std::byte* tiles) const {
   const bool keep = block_steps_ < steps_;
   const bool last = steps.end == steps_;
-  const bool plain = last && is_plain(epilogue);
+  const bool plain = last && epilogue.is_plain();
   const Rows rows = copies_ ? Rows{copy_of(tiles), strip(strips.begin).row} : Rows{x_, 0};
   for (std::int64_t s = strips.begin; s < strips.end; ++s) {
     const Strip strip = this->strip(s);

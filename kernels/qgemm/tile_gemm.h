@@ -47,6 +47,14 @@ struct Epilogue {
   const std::byte* panels = nullptr;         ///< of W
   std::int64_t panel_bytes = 0;
   Activation activation = Activation::kNone;
+
+  /// fp32 with nothing but scales, bias and ReLU: what tiles finish without leaving their
+  /// registers.
+  [[nodiscard]] bool is_plain() const {
+    return y.dtype == DType::kF32 &&
+           (activation == Activation::kNone || activation == Activation::kRelu) && acc == nullptr &&
+           row_zero == nullptr;
+  }
 };
 
 /// A rectangle of y: `rows` × `columns` from (row, column).
