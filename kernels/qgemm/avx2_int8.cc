@@ -64,8 +64,8 @@ class Int8Qgemm : public Prepared {
       Epilogue whole = epilogue(call);
       whole.excess = nullptr;
       words_.multiply(panels(), whole, call.pool);
-    } else if (p_.M == 1) {
-      multiply_one_row(epilogue(call), call.pool);
+    } else if (bytes_.strips() == 1) {
+      multiply_one_strip(epilogue(call), call.pool);
     } else {
       bytes_.multiply(panels(), epilogue(call), call.pool);
     }
@@ -172,25 +172,22 @@ class Int8Qgemm : public Prepared {
   }
 
   // Every thread reads its panels from several places at once.
-  void multiply_one_row(const Epilogue& epilogue, ThreadPool& pool) {
-    static constexpr decltype(&row_of_panels_avx2<1>) kFunctions[] = {
-        nullptr, &row_of_panels_avx2<1>, &row_of_panels_avx2<2>,
-        &row_of_panels_avx2<kByteRowStreams>};
+  void multiply_one_strip(const Epilogue& epilogue, ThreadPool& pool) {
+    const auto rows = static_cast<int>(p_.M);
     pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(bytes_.panels(), thread, threads);
-      for_panels_apart<kByteRowStreams>(begin, end, [&](std::span<const std::int64_t> numbers) {
-        const std::byte* from[kByteRowStreams];
+      for_panels_apart<kByteStreams>(begin, end, [&](std::span<const std::int64_t> numbers) {
+        const std::byte* from[kByteStreams];
         for (std::size_t i = 0; i < numbers.size(); ++i) {
           from[i] = panels() + numbers[i] * bytes_.panel_bytes();
         }
-        alignas(64) std::byte c[kByteRowStreams * kByteColumns * sizeof(std::int32_t)];
-        kFunctions[numbers.size()](bytes_.strip_data(0), from, steps_, c);
+        alignas(64) std::byte c[kByteStreams * kAvx2TileRows * kByteSumBytes];
+        strip_of_panels_avx2(bytes_.strip_data(0), rows, {from, numbers.size()}, steps_, c);
         for (std::size_t i = 0; i < numbers.size(); ++i) {
           const std::int64_t column = numbers[i] * kByteColumns;
           const auto columns =
               static_cast<int>(std::min<std::int64_t>(kByteColumns, p_.N - column));
-          store_bytes_avx2(epilogue, {0, column, 1, columns},
-                           c + i * kByteColumns * sizeof(std::int32_t));
+          store_bytes_avx2(epilogue, {0, column, rows, columns}, c + i * rows * kByteSumBytes);
         }
       });
     });

@@ -50,7 +50,7 @@ struct Avx2StepF32 {
 };
 
 /// `kVectors` × 8 columns from `first` on.
-template <typename Step, int kRows, int kVectors, bool kStream>
+template <typename Step, int kRows, int kVectors, int kAhead>
 [[gnu::always_inline]] inline void columns_avx2(const std::byte* a, const std::byte* w,
                                                 std::int64_t steps, std::byte* c, int first,
                                                 bool accumulate) {
@@ -65,9 +65,10 @@ template <typename Step, int kRows, int kVectors, bool kStream>
   }
 #pragma GCC unroll 4
   for (; steps > 0; --steps) {
-    if constexpr (kStream) {
+    if constexpr (kAhead > 0) {
+      constexpr auto kLevel = kAhead >= kAvx2AheadBytes ? _MM_HINT_T1 : _MM_HINT_T0;
       for (int line = first * 32; line < (first + kVectors) * 32; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(w) + kAvx2AheadBytes + line, _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(w) + kAhead + line, kLevel);
       }
     }
     Step::add(a, w + first * 32, sum);
@@ -83,17 +84,18 @@ template <typename Step, int kRows, int kVectors, bool kStream>
   }
 }
 
-/// c[kRows][kColumns] (+)= strip [steps][kRows] · panel.
-template <typename Step, int kRows, bool kStream>
+/// c[kRows][kColumns] (+)= strip [steps][kRows] · panel, fetched so many bytes ahead, or not at
+/// all.
+template <typename Step, int kRows, int kAhead>
 void step_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                     bool accumulate) {
   auto* tile = static_cast<std::byte*>(c);
   // Two rows of 32 columns leave registers for W: 8 sums, 4 columns, a broadcast.
   if constexpr (kRows <= 2 || Step::kColumns == 16) {
-    columns_avx2<Step, kRows, Step::kColumns / 8, kStream>(a, w, steps, tile, 0, accumulate);
+    columns_avx2<Step, kRows, Step::kColumns / 8, kAhead>(a, w, steps, tile, 0, accumulate);
   } else {
-    columns_avx2<Step, kRows, 2, kStream>(a, w, steps, tile, 0, accumulate);
-    columns_avx2<Step, kRows, 2, kStream>(a, w, steps, tile, 2, accumulate);
+    columns_avx2<Step, kRows, 2, kAhead>(a, w, steps, tile, 0, accumulate);
+    columns_avx2<Step, kRows, 2, kAhead>(a, w, steps, tile, 2, accumulate);
   }
 }
 
@@ -101,7 +103,7 @@ void step_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, 
 template <typename Step, int kRows>
 void half_tile_avx2(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
                     bool accumulate) {
-  columns_avx2<Step, kRows, 2, false>(a, w, steps, static_cast<std::byte*>(c), 0, accumulate);
+  columns_avx2<Step, kRows, 2, 0>(a, w, steps, static_cast<std::byte*>(c), 0, accumulate);
 }
 
 template <typename Step, int... kRowsLessOne>
@@ -110,10 +112,10 @@ const TileFunction* half_tiles_avx2(std::integer_sequence<int, kRowsLessOne...> 
   return kTiles;
 }
 
-template <typename Step, bool kStream, int... kRowsLessOne>
+template <typename Step, int kAhead, int... kRowsLessOne>
 const TileFunction* step_tiles_avx2(std::integer_sequence<int, kRowsLessOne...> /*rows*/) {
   static constexpr TileFunction kTiles[] = {nullptr,
-                                            &step_tile_avx2<Step, kRowsLessOne + 1, kStream>...};
+                                            &step_tile_avx2<Step, kRowsLessOne + 1, kAhead>...};
   return kTiles;
 }
 
@@ -127,8 +129,8 @@ TileSet step_tile_set_avx2(StoreFunction store) {
   set.a_step_bytes = Step::kRowBytes;
   set.w_step_bytes = Step::kStepBytes;
   set.passes = Step::kColumns / 16;
-  set.tile = step_tiles_avx2<Step, false>(kRows);
-  set.streaming = step_tiles_avx2<Step, true>(kRows);
+  set.tile = step_tiles_avx2<Step, 0>(kRows);
+  set.streaming = step_tiles_avx2<Step, kAvx2AheadBytes>(kRows);
   if constexpr (Step::kColumns > 16) set.half = half_tiles_avx2<Step>(kRows);
   set.store = store;
   return set;
