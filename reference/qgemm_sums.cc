@@ -54,10 +54,13 @@ void sum_values(const QgemmXPanel& x, const QgemmWRow& w, Sums& sums) {
 }
 
 // The same products as scaled sums of integers, which fp64 holds exactly: z anew, and the sums over
-// groups (two terms each where w has an offset).
+// groups (two terms each where w has an offset). Their prefix sums may run over both kinds of terms
+// in turn or, as ggml's do, over either kind apart, which are larger where the two cancel.
 void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWRow& w, Sums& sums) {
   const std::size_t K = w.codes.size();
   const auto step = static_cast<std::size_t>(problem.w_group);
+  std::array<double, kPanelRows> products_so_far{};
+  std::array<double, kPanelRows> offsets_so_far{};
   for (QgemmSums& sum : sums) sum.z = 0;
   for (std::size_t g = 0; g < w.scales.size(); ++g) {
     FourDoubles products{};
@@ -80,7 +83,12 @@ void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWR
       sums[i].z += first - second;
       sums[i].group_abs += std::abs(first) + std::abs(second);
       sums[i].group_squares += first * first + second * second;
-      sums[i].group_prefix += sums[i].z * sums[i].z / static_cast<double>(w.scales.size());
+      products_so_far[i] += first;
+      offsets_so_far[i] += second;
+      const double apart =
+          (products_so_far[i] * products_so_far[i] + offsets_so_far[i] * offsets_so_far[i]) / 2;
+      sums[i].group_prefix +=
+          std::max(sums[i].z * sums[i].z, apart) / static_cast<double>(w.scales.size());
     }
   }
 }

@@ -403,6 +403,14 @@ def test_minima_that_cancel_within_one_group_are_within_bounds(tmp_path):
     assert "scalar" in states and set(states.values()) == {"pass"}, states
 
 
+def test_minima_summed_apart_are_within_bounds(tmp_path):
+    """Positive x over centred w: products and minima cancel, either sum alone is large."""
+    x = RANDOM.choice([0.62, 0.75, 0.95], (52, 128)).astype(np.float32)
+    w = (RANDOM.standard_normal((40, 128)) * 20).astype(np.float32)
+    states = verdicts(tmp_path, "qgemm", {"x": x, "w": w}, scheme="q4_k_a8")
+    assert "scalar" in states and set(states.values()) == {"pass"}, states
+
+
 def test_operands_of_few_values_are_within_bounds(tmp_path):
     """Equal products are rounded alike, so that errors do not average out."""
     x = RANDOM.choice([0.1, 0.37, 0.9], (5, 2000)).astype(np.float32)
