@@ -74,7 +74,7 @@ IsaSet detect() {
     if (present) set = set | isa;
   };
   if ((state & kAvxState) != kAvxState) return 0;
-  add(all(one.ecx, bit(12) | bit(29)) && all(seven.ebx, bit(5) | bit(8)), Isa::kAvx2Fma);
+  add(all(one.ecx, bit(12) | bit(29)) && all(seven.ebx, bit(3) | bit(5) | bit(8)), Isa::kAvx2Fma);
   if ((set & static_cast<IsaSet>(Isa::kAvx2Fma)) == 0) return 0;
   add(all(seven_one.eax, bit(4)), Isa::kAvxVnni);
   const bool avx512 = (state & kAvx512State) == kAvx512State &&

@@ -9,7 +9,7 @@
 namespace pareto {
 
 enum class Isa : std::uint32_t {
-  kAvx2Fma = 1U << 0,  ///< AVX2, FMA, F16C, BMI2
+  kAvx2Fma = 1U << 0,  ///< AVX2, FMA, F16C, BMI1, BMI2
   kAvx512 = 1U << 1,   ///< AVX-512 F, BW, DQ, VL, CD
   kAvx512Vnni = 1U << 2,
   kAvx512Bf16 = 1U << 3,

@@ -15,7 +15,7 @@
 #include "kernels/sparse/tiled_layer_avx2.h"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,popcnt")
 #include "kernels/sparse/two_to_four_panels.h"
 #pragma GCC pop_options
 

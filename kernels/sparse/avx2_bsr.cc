@@ -12,7 +12,7 @@
 #include "kernels/sparse/panels.h"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,popcnt")
 #include "kernels/sparse/bsr_panels.h"
 #pragma GCC pop_options
 

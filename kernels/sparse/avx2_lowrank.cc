@@ -10,7 +10,7 @@
 #include "kernels/sparse/panels.h"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,popcnt")
 #include "kernels/sparse/dense_panels.h"
 #pragma GCC pop_options
 

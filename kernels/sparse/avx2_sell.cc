@@ -2,7 +2,7 @@
 //
 // Idea: every nonzero is read once, as 4 bytes of value and 2 of column, and none is padding but
 // the ends of slices (sell_slices.h). x is loaded element by element, for gathers are slower.
-// Bottleneck: instructions, about 0.85 cycles per nonzero; two and more cores: memory.
+// Bottleneck: instructions, about 0.7 cycles per nonzero; from DRAM, or with more cores, memory.
 #include <cstdint>
 
 #include "harness/variant.h"
@@ -11,7 +11,7 @@
 #include "kernels/sparse/sell.h"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,popcnt")
 #include "kernels/sparse/sell_tiles.h"
 #pragma GCC pop_options
 

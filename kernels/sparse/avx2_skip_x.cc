@@ -11,7 +11,7 @@
 #include "kernels/sparse/skip_x.h"
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,popcnt")
 #include "kernels/sparse/skip_x_tiles.h"
 #pragma GCC pop_options
 

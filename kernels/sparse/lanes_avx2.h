@@ -45,7 +45,7 @@ inline constexpr ExpandTables kExpand;
 }  // namespace pareto
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,bmi2,popcnt")
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2,popcnt")
 
 namespace pareto {
 
@@ -115,18 +115,21 @@ struct SparseAvx2 : Avx2F32 {
 
   template <typename Index>
   static __m128 gather_quad(const float* p, const Index* index) {
-    constexpr unsigned kBits = 8 * sizeof(Index);
     std::uint64_t low;
     std::memcpy(&low, index, sizeof(low));
-    std::uint64_t high = low >> 32U;
-    if constexpr (sizeof(Index) == 4) std::memcpy(&high, index + 2, sizeof(high));
-    const auto at = [p](std::uint64_t pair, unsigned shift) {
-      return _mm_load_ss(p + static_cast<Index>(pair >> shift));
-    };
-    __m128 quad = at(low, 0);
-    quad = _mm_insert_ps(quad, at(low, kBits), 0x10);
-    quad = _mm_insert_ps(quad, at(high, 0), 0x20);
-    return _mm_insert_ps(quad, at(high, kBits), 0x30);
+    if constexpr (sizeof(Index) == 2) {
+      return join(p, low & 0xffffU, _bextr_u64(low, 16, 16), _bextr_u64(low, 32, 16), low >> 48U);
+    }
+    std::uint64_t high;
+    std::memcpy(&high, index + 2, sizeof(high));
+    return join(p, low & 0xffffffffU, low >> 32U, high & 0xffffffffU, high >> 32U);
+  }
+  static __m128 join(const float* p, std::uint64_t i0, std::uint64_t i1, std::uint64_t i2,
+                     std::uint64_t i3) {
+    __m128 quad = _mm_load_ss(p + i0);
+    quad = _mm_insert_ps(quad, _mm_load_ss(p + i1), 0x10);
+    quad = _mm_insert_ps(quad, _mm_load_ss(p + i2), 0x20);
+    return _mm_insert_ps(quad, _mm_load_ss(p + i3), 0x30);
   }
 
   static Reg broadcast4(const float* p) {

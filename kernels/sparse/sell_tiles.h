@@ -10,16 +10,35 @@
 
 namespace pareto {
 
+/// sum + entry i of every lane.
+template <typename V, typename Index>
+typename V::Reg add_entry(typename V::Reg sum, const float* value, const Index* index,
+                          std::int64_t i, const float* x) {
+  return V::fma(V::load(value + i * V::kLanes), V::gather(x, index + i * V::kLanes), sum);
+}
+
 /// Σ of one slice's entries for one token; the gathers are independent, so one sum is enough.
 template <typename V, typename Index>
 typename V::Reg sell_slice(const float* value, const Index* index, std::int64_t count,
                            const float* x) {
+  // As many as fill a line of columns, so that each line is fetched once.
+  constexpr int kEntries = 64 / (V::kLanes * sizeof(Index));
+  constexpr int kEntryBytes = V::kLanes * sizeof(float);
   auto sum = V::zero();
-  for (; count > 0; --count, value += V::kLanes, index += V::kLanes) {
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(value) + kAheadBytes);
+  for (; count >= kEntries; count -= kEntries) {
     __builtin_prefetch(reinterpret_cast<const std::byte*>(index) + kAheadBytes / 2);
-    sum = V::fma(V::load(value), V::gather(x, index), sum);
+#pragma GCC unroll 4
+    for (int i = 0; i < kEntries; ++i) {
+      if (i * kEntryBytes % 64 == 0) {
+        __builtin_prefetch(reinterpret_cast<const std::byte*>(value) + i * kEntryBytes +
+                           kAheadBytes);
+      }
+      sum = add_entry<V>(sum, value, index, i, x);
+    }
+    value += kEntries * V::kLanes;
+    index += kEntries * V::kLanes;
   }
+  for (std::int64_t i = 0; i < count; ++i) sum = add_entry<V>(sum, value, index, i, x);
   return sum;
 }
 
