@@ -37,6 +37,9 @@ if list_files . | grep -v '^LICENSE$' | tr '\n' '\0' | xargs -0 grep -nIE "$unfi
   failed "words"
 fi
 
+begin "target regions"
+build/venv/bin/python tools/target_regions.py || failed "target regions"
+
 begin "headers alone, clang-tidy"
 # Its own tree without CUDA: clang-tidy reads C++ as the compiler sees it, nvcc is not needed.
 tree=build/lint/tree

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <span>
 
 #include "kernels/qgemm/byte_tile_avx2.h"
@@ -57,7 +58,9 @@ inline void store_bytes_avx2(const Epilogue& e, const TileRect& rect, const void
   const auto* sums = static_cast<const __m256i*>(c);
   const std::byte* panel = e.panels + rect.column / kByteColumns * e.panel_bytes;
   const bool plain = e.is_plain() && rect.columns == kByteColumns;
-  const __m256 least = _mm256_set1_ps(e.activation == Activation::kRelu ? 0 : -INFINITY);
+  // NaN passes: max returns its second argument.
+  const __m256 least = _mm256_set1_ps(
+      e.activation == Activation::kRelu ? 0 : -std::numeric_limits<float>::infinity());
   __m256 scale[kByteVectors];
   __m256 bias[kByteVectors];
   for (int v = 0; v < kByteVectors; ++v) {

@@ -199,7 +199,7 @@ void row_of_panels_avx2(const std::byte* a, const std::byte* const* w, std::int6
 }
 
 /// c[panels][rows][16] = a strip of up to 6 rows of s8 · each of up to kByteStreams panels. Several
-/// rows meet them by turns, a few KiB of each: their sums take all registers.
+/// rows meet them by turns, a few KiB of each: registers hold the sums of one panel.
 inline void strip_of_panels_avx2(const std::byte* a, int rows, std::span<const std::byte* const> w,
                                  std::int64_t steps, std::byte* c) {
   if (rows == 1) {
