@@ -78,6 +78,7 @@ class Bounder {
       bounds.stat[i] = inexact ? after_.stat(element.value, element.pre, stat) : 0;
       place(element, i, bounds);
     }
+    bounds.independent = distinct_elements(t_, bounds.stat);
     return bounds;
   }
 
@@ -93,7 +94,7 @@ class Bounder {
     }
     const std::int64_t per_group = p_.w_kind == WKind::kQ4kBlock ? 2 : 1;
     return {p_.w_groups() * per_group, t_.column[kTermGroupAbs][i], t_.column[kTermGroupSquares][i],
-            t_.column[kTermGroupPrefix][i]};
+            t_.column[kTermGroupPrefix][i], column_or(t_, kTermGroupAlike, i, 0)};
   }
 
   // Roundings after the accumulation. Exact integers need three: conversion, product of the scales,

@@ -49,6 +49,7 @@ enum QgemmTerm : int {
   kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next two only where there are several
   kTermGroupSquares,
   kTermGroupPrefix,
+  kTermGroupAlike,  ///< how many groups have the sums of the one before; empty if none have
   kTermCount,
 };
 

@@ -52,7 +52,7 @@ class Reference {
     if (p_.has_bias) column_of(kTermZ).resize(list.size());
     const bool two_terms = p_.w_kind == WKind::kQ4kBlock;  // of every group
     if (!p_.integer_products() || (p_.w_groups() <= 1 && !two_terms)) return;
-    for (const int column : {kTermGroupAbs, kTermGroupSquares, kTermGroupPrefix}) {
+    for (const int column : {kTermGroupAbs, kTermGroupSquares, kTermGroupPrefix, kTermGroupAlike}) {
       column_of(column).resize(list.size());
     }
   }
@@ -63,7 +63,7 @@ class Reference {
       run_block(block, threads);
       place = block.end;
     }
-    for (const int column : {kTermFlushed, kTermFaint, kTermAlike}) {
+    for (const int column : {kTermFlushed, kTermFaint, kTermAlike, kTermGroupAlike}) {
       std::vector<double>& rare = column_of(column);
       if (std::all_of(rare.begin(), rare.end(), [](double f) { return f == 0; })) rare.clear();
     }
@@ -150,6 +150,7 @@ class Reference {
     set(kTermGroupAbs, place, sums.group_abs);
     set(kTermGroupSquares, place, sums.group_squares);
     set(kTermGroupPrefix, place, sums.group_prefix);
+    set(kTermGroupAlike, place, sums.group_alike);
   }
 
   void set(int column, std::size_t place, double value) {

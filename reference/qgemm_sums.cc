@@ -61,6 +61,11 @@ void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWR
   const auto step = static_cast<std::size_t>(problem.w_group);
   std::array<double, kPanelRows> products_so_far{};
   std::array<double, kPanelRows> offsets_so_far{};
+  // A share of the groups; equal sums are rounded alike (equal_addends.h), a shorter last one
+  // aside.
+  std::array<double, kPanelRows> last_product{};
+  std::array<double, kPanelRows> last_offset{};
+  const double share = 1 / std::max(1.0, static_cast<double>(w.scales.size()) - 1);
   for (QgemmSums& sum : sums) sum.z = 0;
   for (std::size_t g = 0; g < w.scales.size(); ++g) {
     FourDoubles products{};
@@ -83,6 +88,11 @@ void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWR
       sums[i].z += first - second;
       sums[i].group_abs += std::abs(first) + std::abs(second);
       sums[i].group_squares += first * first + second * second;
+      if (g > 0 && first != 0 && first == last_product[i] && second == last_offset[i]) {
+        sums[i].group_alike += share;
+      }
+      last_product[i] = first;
+      last_offset[i] = second;
       products_so_far[i] += first;
       offsets_so_far[i] += second;
       const double apart =

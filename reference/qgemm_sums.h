@@ -53,6 +53,7 @@ struct QgemmSums {
   double group_abs = 0;
   double group_squares = 0;
   double group_prefix = 0;
+  double group_alike = 0;
 };
 
 /// Row n of w. `row` may be used again for the next.

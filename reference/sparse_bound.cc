@@ -59,6 +59,7 @@ class Bounder {
       }
       place(e, i, bounds);
     }
+    bounds.independent = distinct_elements(t_, bounds.stat);
     return bounds;
   }
 

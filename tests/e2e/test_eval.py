@@ -411,6 +411,23 @@ def test_minima_summed_apart_are_within_bounds(tmp_path):
     assert "scalar" in states and set(states.values()) == {"pass"}, states
 
 
+def test_constant_operands_are_within_bounds(tmp_path):
+    """Rows alike count once, and groups alike are rounded alike, whatever the last one holds."""
+    x = np.full((17, 2000), 0.37, np.float32)
+    w = np.full((64, 2000), 0.71, np.float32)
+    for scheme in ("q8_0_a8", "q4_0_a8", "w4a8_g128", "q4_k_a8"):
+        states = verdicts(tmp_path, "qgemm", {"x": x, "w": w}, scheme=scheme)
+        assert "scalar" in states and set(states.values()) == {"pass"}, (scheme, states)
+    for _ in range(20):
+        x = np.full((5, 128), RANDOM.random(), np.float32)
+        w = RANDOM.standard_normal((7, 128)).astype(np.float32)
+        _, verdict = evaluate(tmp_path, "qgemm", "scalar", {"x": x, "w": w}, scheme="fp32")
+        assert verdict["status"] == "pass", verdict["message"]
+        settings = {"format": "csr", "sparsity": 0}
+        _, verdict = evaluate(tmp_path, "sparse", "scalar", {"x": x, "w": w}, **settings)
+        assert verdict["status"] == "pass", verdict["message"]
+
+
 def test_operands_of_few_values_are_within_bounds(tmp_path):
     """Equal products are rounded alike, so that errors do not average out."""
     x = RANDOM.choice([0.1, 0.37, 0.9], (5, 2000)).astype(np.float32)
