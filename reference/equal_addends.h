@@ -1,4 +1,4 @@
-// Sums with equal addends, where roundings are not independent.
+// Sums with equal addends, and equal sums, where roundings are not independent.
 #pragma once
 
 #include <algorithm>

@@ -46,10 +46,10 @@ enum QgemmTerm : int {
   kTermFlushed,   ///< Σ|a·b| where a or b is subnormal in fp32; empty if there is none
   kTermFaint,     ///< the same below 2^-100 = kFaint
   kTermAlike,     ///< how likely two products are equal; empty if none are
-  kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next two only where there are several
+  kTermGroupAbs,  ///< Σ|scaled group sums|; this and the next three only where there are several
   kTermGroupSquares,
   kTermGroupPrefix,
-  kTermGroupAlike,  ///< how many groups have the sums of the one before; empty if none have
+  kTermGroupAlike,  ///< share of groups with the sums of the one before; empty if none have
   kTermCount,
 };
 

@@ -61,8 +61,8 @@ void sum_groups(const QgemmProblem& problem, const QgemmXPanel& x, const QgemmWR
   const auto step = static_cast<std::size_t>(problem.w_group);
   std::array<double, kPanelRows> products_so_far{};
   std::array<double, kPanelRows> offsets_so_far{};
-  // A share of the groups; equal sums are rounded alike (equal_addends.h), a shorter last one
-  // aside.
+  // Equal sums are rounded alike (equal_addends.h). They are counted from group to group, for the
+  // last one may be shorter: `share` is what one such pair adds.
   std::array<double, kPanelRows> last_product{};
   std::array<double, kPanelRows> last_offset{};
   const double share = 1 / std::max(1.0, static_cast<double>(w.scales.size()) - 1);

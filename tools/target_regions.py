@@ -6,11 +6,11 @@ name different extensions still compile and pass every test, but every helper of
 a call, with its vectors in memory.
 """
 
-import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from lint_cache import ROOT
+
 REGION = re.compile(
     r'^#pragma GCC target\(\s*(?:\\\n)?\s*((?:"[^"]*"\s*(?:\\\n)?\s*)+)\)', re.MULTILINE
 )

@@ -124,6 +124,7 @@ struct SparseAvx2 : Avx2F32 {
     std::memcpy(&high, index + 2, sizeof(high));
     return join(p, low & 0xffffffffU, low >> 32U, high & 0xffffffffU, high >> 32U);
   }
+  /// p at four places.
   static __m128 join(const float* p, std::uint64_t i0, std::uint64_t i1, std::uint64_t i2,
                      std::uint64_t i3) {
     __m128 quad = _mm_load_ss(p + i0);
