@@ -37,7 +37,7 @@ namespace {
 template <DType kStored>
 struct DecodeF32Avx2 : DecodeLanesAvx2 {
   static constexpr int kPageRegs = 4;
-  static constexpr int kScoreSums = 8;
+  static constexpr int kSums = 8;
   // Two registers of bf16 are widened by one instruction each.
   static constexpr bool kInPairs = kStored == DType::kBf16;
   static constexpr int kColumnStep = kInPairs ? 2 : 1;

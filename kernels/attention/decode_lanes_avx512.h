@@ -15,7 +15,7 @@ namespace pareto {
 /// Shared by the policies of fp32, bf16 and integer products.
 struct DecodeLanesAvx512 : AttentionLanesAvx512 {
   static constexpr int kPageRegs = 2;
-  static constexpr int kScoreSums = 16;
+  static constexpr int kSums = 16;
   static constexpr int kColumnStep = 1;
   static constexpr CodeOrder kOrder = CodeOrder::kPlain;
   static constexpr std::int64_t kAheadBytes = 0;

@@ -1,8 +1,8 @@
 // Register tiles of decode in floating point: up to kRows rows against one page of the KV cache.
 //
 // Included inside a `#pragma GCC target` region; T is the instruction set's policy. A step of K
-// serves two registers of keys, 2·R sums, and one of V up to C·R; fewer rows take several steps
-// side by side, lest sums wait for themselves. Tiles read a page from its first byte to its last:
+// serves two registers of keys, 2·R sums, and one of V up to C·R; fewer sums take several steps
+// side by side, lest they wait for themselves. Tiles read a page from its first byte to its last:
 // the hardware prefetchers of Zen 4 then keep up through all phases, while asking for lines ahead
 // slowed the stream down (8 KiB ahead: 31 to 24 GB/s), and so did columns out of order (to 18
 // GB/s). Those of Zen 3 do not: there T::kAheadBytes asks.
@@ -48,7 +48,7 @@ template <typename T, int R>
 template <typename T, int R>
 void decode_score_tile(const std::uint32_t* q, std::int64_t ldq, const std::byte* k,
                        std::int64_t steps, float* s, std::int64_t lds) {
-  constexpr int kSteps = std::clamp(T::kScoreSums / (2 * R), 1, 4);
+  constexpr int kSteps = std::clamp(T::kSums / (2 * R), 1, 4);
   constexpr std::int64_t kStepBytes = kScoreRegs * T::kLoadBytes;
   typename T::Reg acc[kSteps][R][2];
 #pragma GCC unroll 4
@@ -100,25 +100,35 @@ template <typename T, int R, int C>
 template <typename T, int R, int C>
 void decode_value_tile(const std::uint32_t* p, std::int64_t ldp, const std::byte* v,
                        std::int64_t steps, float* o, std::int64_t ldo) {
-  typename T::Reg acc[R][C];
+  // GCC 12 spills constants of the largest tiles where they are unrolled further.
+  constexpr int kUnroll = R * C < 24 ? 4 : 1;
+  constexpr int kSteps = std::clamp(T::kSums / (R * C), 1, kUnroll);
+  typename T::Reg acc[kSteps][R][C];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) acc[r][c] = T::load_floats(o + r * ldo + c * T::kLanes);
+    for (int c = 0; c < C; ++c) {
+      acc[0][r][c] = T::load_floats(o + r * ldo + c * T::kLanes);
+#pragma GCC unroll 4
+      for (int u = 1; u < kSteps; ++u) acc[u][r][c] = T::V::set1(0.0F);
+    }
   }
-  // GCC 12 spills constants of the largest tiles where they are unrolled further.
-  constexpr int kUnroll = R * C < 24 ? 4 : 1;
   for (std::int64_t step = 0; step < steps; step += kUnroll, v += kUnroll * C * T::kLoadBytes) {
 #pragma GCC unroll 4
     for (int u = 0; u < kUnroll; ++u) {
       fetch_ahead<T>(v, u * C * T::kLoadBytes, C * T::kLoadBytes);
-      decode_value_step<T>(acc, p + step + u, ldp, v + u * C * T::kLoadBytes);
+      decode_value_step<T>(acc[u % kSteps], p + step + u, ldp, v + u * C * T::kLoadBytes);
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) T::store_floats(o + r * ldo + c * T::kLanes, acc[r][c]);
+    for (int c = 0; c < C; ++c) {
+      typename T::Reg sum = acc[0][r][c];
+#pragma GCC unroll 4
+      for (int u = 1; u < kSteps; ++u) sum = T::V::add(sum, acc[u][r][c]);
+      T::store_floats(o + r * ldo + c * T::kLanes, sum);
+    }
   }
 }
 
