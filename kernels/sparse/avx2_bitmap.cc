@@ -21,14 +21,21 @@
 namespace pareto {
 namespace {
 
+template <DType kT, int kVectors>
+std::unique_ptr<Prepared> prepare_panels(const SparseProblem& p, std::span<const Tensor> in,
+                                         ThreadPool& pool) {
+  return std::make_unique<PanelSparse>(
+      p, in, panel_isa<SparseAvx2, kVectors>(),
+      std::make_unique<BitmapPanels<SparseAvx2, kT, kVectors>>(p, in), pool.size());
+}
+
 template <DType kT>
 std::unique_ptr<Prepared> prepare_as(const SparseProblem& p, std::span<const Tensor> in,
                                      ThreadPool& pool) {
-  using Panels = BitmapPanels<SparseAvx2, kT, 2>;
   const bool one_strip = p.M <= kStripHeights<SparseAvx2, 2>.back();
-  if (!one_strip) return expanded_layer<Panels>(p, in, pool);
-  return std::make_unique<PanelSparse>(p, in, panel_isa<SparseAvx2>(),
-                                       std::make_unique<Panels>(p, in), pool.size());
+  if (!one_strip) return expanded_layer<BitmapPanels<SparseAvx2, kT, 2>>(p, in, pool);
+  if (panel_vectors<SparseAvx2>(p.M) == 4) return prepare_panels<kT, 4>(p, in, pool);
+  return prepare_panels<kT, 2>(p, in, pool);
 }
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -30,20 +29,41 @@ inline constexpr std::int64_t kExpandAheadBytes = 2 * kAheadBytes;
 template <typename V, DType kT, int kVectors>
 struct BitmapSource {
   using Mask = std::conditional_t<V::kLanes == 8, std::uint8_t, std::uint16_t>;
+  static constexpr std::size_t kSize = kT == DType::kF32 ? 4 : 2;
   const Mask* mask;
   const std::byte* p;
   template <int kRows>
   void next(typename V::Reg* w) {
-    constexpr std::size_t kSize = kT == DType::kF32 ? 4 : 2;
+    if constexpr (V::kCountsColumns) {
+      next_column(w);
+    } else {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      // Two vectors are about a cache line of nonzeros.
-      if (v % 2 == 0) __builtin_prefetch(p + kExpandAheadBytes);
-      const Mask bits = mask[v];
-      w[v] = V::template expand<kT>(p, bits);
-      p += static_cast<unsigned>(std::popcount(bits)) * kSize;
+      for (int v = 0; v < kVectors; ++v) {
+        // Two vectors are about a cache line of nonzeros.
+        if (v % 2 == 0) __builtin_prefetch(p + kExpandAheadBytes);
+        const Mask bits = mask[v];
+        w[v] = V::template expand<kT>(p, bits);
+        p += static_cast<unsigned>(std::popcount(bits)) * kSize;
+      }
     }
     mask += kVectors;
+  }
+
+ private:
+  /// Masks in one load, and values of all vectors at places that do not wait for one another.
+  void next_column(typename V::Reg* w) {
+    using Masks = std::conditional_t<kVectors * sizeof(Mask) == 4, std::uint32_t, std::uint16_t>;
+    static_assert(sizeof(Masks) == kVectors * sizeof(Mask));
+    __builtin_prefetch(p + kExpandAheadBytes);
+    Masks all;
+    std::memcpy(&all, mask, sizeof(all));
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const auto before = static_cast<Masks>(all & ((1U << (v * V::kLanes)) - 1));
+      w[v] = V::template expand<kT>(p + static_cast<unsigned>(std::popcount(before)) * kSize,
+                                    static_cast<Mask>(all >> (v * V::kLanes)));
+    }
+    p += static_cast<unsigned>(std::popcount(all)) * kSize;
   }
 };
 
@@ -107,11 +127,7 @@ class BitmapPanels : public PanelWeights {
     const std::int64_t strip_sums = x.height() * kPanel;
     std::fill_n(c, x.count() * strip_sums, 0.0F);
     Source source = this->source(panel, 0);
-    if (x.count() == 1 && x.height() == 1) {
-      multiply_few<1>(panel, x.strip(0), c);
-    } else if (x.count() == 1 && x.height() == 2) {
-      multiply_few<2>(panel, x.strip(0), c);
-    } else if (x.count() <= kFusedStrips) {
+    if (x.count() <= kFusedStrips) {
       for (std::int64_t s = 0; s < x.count(); ++s) {
         dense_tile_of<V, kVectors>(x.height(), source, x.strip(s), k_padded_ / 4,
                                    c + s * strip_sums);
@@ -146,25 +162,6 @@ class BitmapPanels : public PanelWeights {
   [[nodiscard]] Source source(std::int64_t panel, std::int64_t k) const {
     return {mask_.data() + (panel * k_padded_ + k) * kVectors,
             values_.data() + start_[panel * chunks_ + k / kChunkColumns] * kSize};
-  }
-
-  /// One strip of so few tokens that V reads W in several streams.
-  template <int kTokens>
-  void multiply_few(std::int64_t panel, const float* x, float* c) const {
-    constexpr int kChains = V::chains(kTokens);
-    if constexpr (kChains == 1) {
-      dense_tile<V, kTokens, kVectors>(source(panel, 0), x, k_padded_ / 4, c);
-    } else {
-      const std::int64_t columns = k_padded_ / (kChains * kChunkColumns) * kChunkColumns;
-      std::array<Source, kChains> sources;
-      for (std::size_t i = 0; i < kChains; ++i) {
-        sources[i] = source(panel, static_cast<std::int64_t>(i) * columns);
-      }
-      const Source rest =
-          dense_tile_apart<V, kTokens, kVectors, kChains>(sources, x, columns / 4, c);
-      dense_tile<V, kTokens, kVectors>(rest, x + kChains * columns * kTokens,
-                                       (k_padded_ - kChains * columns) / 4, c);
-    }
   }
 
   /// Values go to `place` and on; returns where they end.

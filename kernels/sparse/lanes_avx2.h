@@ -13,34 +13,27 @@
 
 namespace pareto {
 
-/// Per mask of 8 lanes, for each lane the rank of its bit among those set, in the form that a
-/// shuffle wants; 0x80 where it is not set. Small tables, since W streams through L1 beside them.
-struct ExpandTables {
-  alignas(8) std::uint8_t ranks[256][8] = {};
-  /// Bytes of 8 words.
-  alignas(16) std::uint8_t words[256][16] = {};
-  /// The same for 8 words in both halves of a vector: each becomes the high half of a dword.
-  alignas(32) std::uint8_t high_words[256][32] = {};
+/// Per mask of 8 lanes the shuffle that brings the next values of kValueBytes to the lanes whose
+/// bit is set: into the upper end of kLaneBytes each, zeros (0x80) elsewhere. One byte: the rank of
+/// the value. Small tables, since W streams through L1 beside them.
+template <unsigned kLaneBytes, unsigned kValueBytes>
+struct ExpandTable {
+  alignas(8 * kLaneBytes) std::uint8_t shuffle[256][8 * kLaneBytes] = {};
 
-  constexpr ExpandTables() {
-    constexpr std::uint8_t kNone = 0x80;
+  constexpr ExpandTable() {
+    constexpr unsigned kZeros = kLaneBytes - kValueBytes;
     for (unsigned mask = 0; mask < 256; ++mask) {
-      std::uint8_t rank = 0;
-      for (unsigned lane = 0; lane < 8; ++lane) {
-        const bool set = (mask >> lane & 1U) != 0;
-        ranks[mask][lane] = set ? rank : kNone;
-        for (unsigned byte = 0; byte < 2; ++byte) {
-          const auto from = static_cast<std::uint8_t>(set ? 2U * rank + byte : kNone);
-          words[mask][2 * lane + byte] = from;
-          high_words[mask][4 * lane + byte] = kNone;
-          high_words[mask][4 * lane + 2 + byte] = from;
-        }
-        if (set) ++rank;
+      unsigned next = 0;
+      for (unsigned at = 0; at < 8 * kLaneBytes; ++at) {
+        const bool set = (mask >> at / kLaneBytes & 1U) != 0 && at % kLaneBytes >= kZeros;
+        shuffle[mask][at] = static_cast<std::uint8_t>(set ? next++ : 0x80U);
       }
     }
   }
 };
-inline constexpr ExpandTables kExpand;
+inline constexpr ExpandTable<1, 1> kExpandRanks;
+inline constexpr ExpandTable<2, 2> kExpandWords;
+inline constexpr ExpandTable<4, 2> kExpandHighWords;  ///< of 8 words in both halves of a vector
 
 }  // namespace pareto
 
@@ -54,9 +47,8 @@ struct SparseAvx2 : Avx2F32 {
   static constexpr int kMaxAccumulators = 12;
   /// Saves a tenth of the instructions; nothing is spilled.
   static constexpr bool kUnrollsColumns = true;
-  /// Streams of packed W that tiles of so many tokens read side by side: with one, memory is
-  /// slower, and sums wait for one another.
-  static constexpr int chains(int tokens) { return tokens <= 2 ? 2 : 1; }
+  /// Masks of all vectors of a column are loaded and counted together.
+  static constexpr bool kCountsColumns = true;
 
   static Reg zero() { return _mm256_setzero_ps(); }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
@@ -91,17 +83,17 @@ struct SparseAvx2 : Avx2F32 {
   static Reg expand(const std::byte* p, std::uint32_t mask) {
     if constexpr (kT == DType::kF32) {
       const __m256i rank = _mm256_cvtepi8_epi32(
-          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kExpand.ranks[mask])));
+          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kExpandRanks.shuffle[mask])));
       const Reg moved = _mm256_permutevar8x32_ps(widen<kT>(p), rank);
       return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_srai_epi32(rank, 31)), moved);
     }
     const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     if constexpr (kT == DType::kBf16) {
-      const auto* rank = reinterpret_cast<const __m256i*>(kExpand.high_words[mask]);
+      const auto* rank = reinterpret_cast<const __m256i*>(kExpandHighWords.shuffle[mask]);
       return _mm256_castsi256_ps(
           _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), _mm256_load_si256(rank)));
     }
-    const auto* rank = reinterpret_cast<const __m128i*>(kExpand.words[mask]);
+    const auto* rank = reinterpret_cast<const __m128i*>(kExpandWords.shuffle[mask]);
     return _mm256_cvtph_ps(_mm_shuffle_epi8(values, _mm_load_si128(rank)));
   }
 

@@ -18,8 +18,8 @@ struct SparseAvx512 : Avx512F32 {
   static constexpr int kMaxAccumulators = 24;
   /// Four columns in a row make GCC spill two of 24 sums of fp32.
   static constexpr bool kUnrollsColumns = false;
-  /// Streams of W that a tile reads side by side.
-  static constexpr int chains(int /*tokens*/) { return 1; }
+  /// Masks are loaded and counted vector by vector, as vpexpand wants them.
+  static constexpr bool kCountsColumns = false;
 
   static Reg zero() { return _mm512_setzero_ps(); }
   static Reg load(const float* p) { return _mm512_loadu_ps(p); }

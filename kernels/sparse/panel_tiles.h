@@ -16,7 +16,9 @@ namespace pareto {
 /// the loads of x leave nothing to gain.
 template <typename V, int kVectors>
 inline constexpr auto kStripHeights = [] {
-  if constexpr (V::kMaxAccumulators < 24) {
+  if constexpr (V::kMaxAccumulators < 24 && kVectors == 4) {
+    return std::array<int, 2>{1, 2};
+  } else if constexpr (V::kMaxAccumulators < 24) {
     return std::array<int, 4>{1, 2, 4, 6};
   } else if constexpr (kVectors == 1) {
     return std::array<int, 7>{1, 2, 4, 6, 8, 12, 16};
@@ -27,13 +29,14 @@ inline constexpr auto kStripHeights = [] {
   }
 }();
 
-/// Vectors of rows side by side for M tokens. Up to 6 tokens, four share each broadcast x; up to 32
-/// tokens, one where strips of 16 are fewer than strips of 12, so that W is expanded once or fewer
-/// sums are of tokens that do not exist (32 tokens, 4096², Zen 4, two vectors to one: dense fp32
-/// 10.8 to 9.5 ms, bf16 pairs 5.5 to 4.8, fp32 bitmap 13.5 to 11.5); else two.
+/// Vectors of rows side by side for M tokens. Up to 6 tokens, of 8 lanes up to 2, four share each
+/// broadcast x; up to 32 tokens, one where strips of 16 are fewer than strips of 12, so that W is
+/// expanded once or fewer sums are of tokens that do not exist (32 tokens, 4096², Zen 4, two
+/// vectors to one: dense fp32 10.8 to 9.5 ms, bf16 pairs 5.5 to 4.8, fp32 bitmap 13.5 to 11.5);
+/// else two.
 template <typename V>
 int panel_vectors(std::int64_t M) {
-  if (V::kMaxAccumulators < 24) return 2;
+  if (V::kMaxAccumulators < 24) return M <= 2 ? 4 : 2;
   constexpr std::int64_t kFew = 6;
   constexpr std::int64_t kTwoVectors = 12;
   constexpr std::int64_t kOneVector = 16;
@@ -159,45 +162,6 @@ void dense_tile(Source source, const float* x, std::int64_t k4, float* c) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) V::store(c + (i * kVectors + v) * V::kLanes, sum[i][v]);
   }
-}
-
-/// The same with kChains sources, each of which has `k4` · 4 columns of its own, one chain's behind
-/// the other's: W arrives in as many streams, and sums wait less for one another. Returns the last
-/// source where it has come to.
-template <typename V, int kRows, int kVectors, int kChains, typename Source>
-Source dense_tile_apart(std::array<Source, kChains> source, const float* x, std::int64_t k4,
-                        float* c) {
-  typename V::Reg sum[kChains][kRows][kVectors];
-#pragma GCC unroll 4
-  for (int chain = 0; chain < kChains; ++chain) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        sum[chain][i][v] = chain == 0 ? V::load(c + (i * kVectors + v) * V::kLanes) : V::zero();
-      }
-    }
-  }
-  const std::int64_t stride = 4 * kRows * k4;
-  for (; k4 > 0; --k4, x += 4 * kRows) {
-    for (int k = 0; k < 4; ++k) {
-#pragma GCC unroll 4
-      for (int chain = 0; chain < kChains; ++chain) {
-        dense_column<V>(source[chain], x + chain * stride + k, sum[chain]);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      auto total = sum[0][i][v];
-#pragma GCC unroll 4
-      for (int chain = 1; chain < kChains; ++chain) total = V::add(total, sum[chain][i][v]);
-      V::store(c + (i * kVectors + v) * V::kLanes, total);
-    }
-  }
-  return source[kChains - 1];
 }
 
 /// Do pairs of vectors of kT stand in one register's worth of words, so that one instruction widens
