@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
 #include "harness/variant.h"
 #include "kernels/ggml_library.h"

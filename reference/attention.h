@@ -124,7 +124,7 @@ struct AttentionProblem {
   /// Query heads that share one KV head (1 if there are none).
   [[nodiscard]] std::int64_t group() const { return heads_kv > 0 ? heads_q / heads_kv : 1; }
   [[nodiscard]] std::int64_t kv_head(std::int64_t head_q) const { return head_q / group(); }
-  /// True if a key's logit can depend on more than q, k and the scale.
+  /// True if a key's logit depends on q, k and the scale alone.
   [[nodiscard]] bool plain_logits() const {
     return softcap == 0 && !has_bias && !has_allowed && !has_alibi;
   }

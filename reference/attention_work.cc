@@ -1,4 +1,5 @@
-// Counted work of attention: floating-point operations of the mask in use, bytes as stored.
+// Counted work of attention: floating-point operations of the mask in use, bytes of the keys that
+// masks and windows leave to some query.
 #include <algorithm>
 #include <vector>
 
@@ -24,16 +25,23 @@ double kv_bytes(const AttentionProblem& p, double tokens) {
   return bytes;
 }
 
-Work work_of(const AttentionProblem& p, double visible, double tokens_q, double tokens_kv,
+/// Tokens of all sequences.
+struct TokenCounts {
+  double q = 0;
+  double kv = 0;
+  double seen = 0;  ///< of kv, by a query at least
+};
+
+Work work_of(const AttentionProblem& p, double visible, const TokenCounts& tokens,
              double other_bytes) {
   Work work;
   work.flops = 2 * visible * static_cast<double>(p.head_dim + p.head_dim_v);
-  const double rows = tokens_q * static_cast<double>(p.heads_q);
-  work.compressed_bytes = kv_bytes(p, tokens_kv);
-  work.dense16_bytes = 2 * kv_elements(p, tokens_kv);
+  const double rows = tokens.q * static_cast<double>(p.heads_q);
+  work.compressed_bytes = kv_bytes(p, tokens.kv);
+  work.dense16_bytes = 2 * kv_elements(p, tokens.kv);
   work.bytes =
       rows * static_cast<double>(p.head_dim) * static_cast<double>(size_of(p.q_dtype)) +
-      work.compressed_bytes + other_bytes +
+      kv_bytes(p, tokens.seen) + other_bytes +
       rows * static_cast<double>(p.head_dim_v) * static_cast<double>(size_of(p.out_dtype)) +
       rows * 4;
   return work;
@@ -48,15 +56,35 @@ double clamped_sum(std::int64_t first, std::int64_t count, std::int64_t top) {
   return steps * middle + static_cast<double>(count - level) * static_cast<double>(top);
 }
 
+/// What query i of a sequence sees: keys first + i to last + i of those that there are.
+struct Band {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+
+  static Band of(const AttentionProblem& p, std::int64_t seq_q, std::int64_t seq_kv) {
+    const std::int64_t offset = p.offset(seq_q, seq_kv);
+    // What reaches beyond every key is no limit, and must not overflow.
+    const std::int64_t far = seq_q + seq_kv;
+    std::int64_t right = p.window_right < 0 ? far : std::min(p.window_right, far);
+    if (p.mask != AttentionMask::kNone) right = 0;
+    const std::int64_t left = p.window_left < 0 ? far : std::min(p.window_left, far);
+    return {offset - left, offset + right};
+  }
+};
+
 // Sum of AttentionProblem::visible(i).size() in closed form: plans hold many long sequences.
 double visible_without_filter(const AttentionProblem& p, std::int64_t seq_q, std::int64_t seq_kv) {
-  const std::int64_t offset = p.offset(seq_q, seq_kv);
-  // What reaches beyond every key is no limit, and must not overflow.
-  const std::int64_t far = seq_q + seq_kv;
-  std::int64_t right = p.window_right < 0 ? far : std::min(p.window_right, far);
-  if (p.mask != AttentionMask::kNone) right = 0;
-  const std::int64_t left = p.window_left < 0 ? far : std::min(p.window_left, far);
-  return clamped_sum(offset + right + 1, seq_q, seq_kv) - clamped_sum(offset - left, seq_q, seq_kv);
+  const Band band = Band::of(p, seq_q, seq_kv);
+  return clamped_sum(band.last + 1, seq_q, seq_kv) - clamped_sum(band.first, seq_q, seq_kv);
+}
+
+// Keys that some query sees: bands of neighbours overlap or touch.
+double seen_keys(const AttentionProblem& p, std::int64_t seq_q, std::int64_t seq_kv) {
+  if (seq_q == 0) return 0;
+  const Band band = Band::of(p, seq_q, seq_kv);
+  const std::int64_t begin = std::clamp<std::int64_t>(band.first, 0, seq_kv);
+  const std::int64_t end = std::clamp<std::int64_t>(band.last + seq_q, begin, seq_kv);
+  return static_cast<double>(end - begin);
 }
 
 }  // namespace
@@ -96,15 +124,15 @@ Work attention_work(const AttentionProblem& p, const Operands& operands) {
       other += static_cast<double>(in[slot].bytes());
     }
   }
-  double tokens_q = 0;
-  double tokens_kv = 0;
+  TokenCounts tokens;
   const AttentionTables tables = AttentionTables::from(in);
   for (std::int64_t b = 0; b < p.batch; ++b) {
     const AttentionSequence s = AttentionSequence::of(p, tables, b);
-    tokens_q += static_cast<double>(s.seq_q);
-    tokens_kv += static_cast<double>(s.seq_kv);
+    tokens.q += static_cast<double>(s.seq_q);
+    tokens.kv += static_cast<double>(s.seq_kv);
+    tokens.seen += seen_keys(p, s.seq_q, s.seq_kv);
   }
-  return work_of(p, attention_visible_keys(p, in), tokens_q, tokens_kv, other);
+  return work_of(p, attention_visible_keys(p, in), tokens, other);
 }
 
 Work attention_estimate(const AttentionProblem& p) {
@@ -114,8 +142,10 @@ Work attention_estimate(const AttentionProblem& p) {
   const auto batch = static_cast<double>(p.batch);
   const double visible = share_q * share_kv * batch * static_cast<double>(p.heads_q) *
                          visible_without_filter(p, p.seq_q, p.seq_kv);
-  return work_of(p, visible, share_q * batch * static_cast<double>(p.seq_q),
-                 share_kv * batch * static_cast<double>(p.seq_kv), 0);
+  const TokenCounts tokens{share_q * batch * static_cast<double>(p.seq_q),
+                           share_kv * batch * static_cast<double>(p.seq_kv),
+                           share_kv * batch * seen_keys(p, p.seq_q, p.seq_kv)};
+  return work_of(p, visible, tokens, 0);
 }
 
 }  // namespace pareto

@@ -107,7 +107,7 @@ struct F32Avx512 : AttentionLanesAvx512 {
   template <DType kType, int kBytes>
   static void widen_codes(const std::byte* stored, std::int64_t count, std::uint32_t* out) {
     for (std::int64_t i = 0; i < count; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(stored) + i * kBytes + kStreamAheadBytes,
+      _mm_prefetch(reinterpret_cast<const char*>(stored) + i * kBytes + kCacheAheadBytes,
                    _MM_HINT_T0);
 #pragma GCC unroll 4
       for (int lane = 0; lane < 64; lane += kLanes) {

@@ -18,6 +18,7 @@
 
 #include "harness/variant.h"
 #include "kernels/attention/key_blocks.h"
+#include "kernels/attention/kv_rows.h"
 #include "kernels/attention/packed_kv.h"
 #include "kernels/attention/part_sums.h"
 #include "kernels/attention/row_blocks.h"
@@ -40,12 +41,9 @@ class DecodeAttention : public Prepared {
             KvLayout::of(p, T::kPanel, T::kPair,
                          p.kv_dtype == T::kWord ? key_blocks_.k_stride() : T::kPanel),
             static_cast<std::int64_t>(size_of(p.kv_dtype))),
-        ends_(p_, key_blocks_) {
+        ends_(p_, key_blocks_),
+        lengths_(kv_lengths(in)) {
     kv_.pack_as_stored(p, in, pool);
-    for (const AttentionSlot slot : {kAttentionCuSeqlensKv, kAttentionSeqlensKv}) {
-      const std::span<const std::int32_t> table = in[slot].span<const std::int32_t>();
-      lengths_.insert(lengths_.end(), table.begin(), table.end());
-    }
     for (int thread = 0; thread < pool.size(); ++thread) {
       spaces_.push_back(key_blocks_.make_space(blocks_.max_rows(), blocks_.max_rows()));
       stored_.emplace_back(p_, kv_, key_blocks_.block_keys());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/attention/finite_code.h"
 #include "kernels/lane_halves.h"
 
 namespace pareto {
@@ -9,14 +10,6 @@ namespace {
 
 std::int64_t round_up(std::int64_t value, std::int64_t step) {
   return (value + step - 1) / step * step;
-}
-
-bool is_finite(std::uint32_t code, DType dtype) {
-  std::uint32_t exponent = 0;  // one-byte types are refused unless finite
-  if (dtype == DType::kF32) exponent = 0x7f800000;
-  if (dtype == DType::kBf16) exponent = 0x7f80;
-  if (dtype == DType::kF16) exponent = 0x7c00;
-  return exponent == 0 || (code & exponent) != exponent;
 }
 
 /// Keys [first, last) of slot k into one page.
@@ -41,7 +34,7 @@ bool pack_v(const KvRows& rows, const PageLayout& l, std::int64_t first, std::in
     const Code* from = reinterpret_cast<const Code*>(rows.data) + rows.element(j);
     for (std::int64_t c = 0; c < rows.count; ++c) {
       out[place_of(l.v_at(j - first, c), l.order)] = from[c];
-      odd = odd || !is_finite(from[c], rows.dtype);
+      odd = odd || !is_finite_code(from[c], rows.dtype);
     }
   }
   return odd;
@@ -89,22 +82,12 @@ PageLayout PageLayout::of(const AttentionProblem& p, std::int64_t keys, std::int
 
 DecodePages::DecodePages(const AttentionProblem& p, const PageLayout& layout,
                          std::span<const Tensor> in, ThreadPool& pool)
-    : layout_(layout), heads_kv_(p.heads_kv) {
-  for (const AttentionSlot slot : {kAttentionCuSeqlensKv, kAttentionSeqlensKv}) {
-    const std::span<const std::int32_t> table = in[slot].span<const std::int32_t>();
-    lengths_.insert(lengths_.end(), table.begin(), table.end());
-  }
-  AttentionTables tables = AttentionTables::from(in);
-  AttentionProblem kv_only = p;
-  // Queries arrive later; where keys lie does not depend on them.
-  if (p.layout == AttentionLayout::kPagedRagged) kv_only.layout = AttentionLayout::kPaged;
-  const std::vector<std::int32_t> no_queries(static_cast<std::size_t>(p.batch) + 1, 0);
-  if (kv_only.ragged_q()) tables.cu_seqlens_q = no_queries.data();
-
+    : layout_(layout), heads_kv_(p.heads_kv), lengths_(kv_lengths(in)) {
+  const CacheOperands cache(p, in);
   std::vector<AttentionSequence> sequences;
   std::int64_t pages = 0;
   for (std::int64_t b = 0; b < p.batch; ++b) {
-    sequences.push_back(AttentionSequence::of(kv_only, tables, b));
+    sequences.push_back(cache.sequence(b));
     first_page_.push_back(pages);
     pages_.push_back((sequences[b].seq_kv + layout.keys - 1) / layout.keys);
     pages += pages_[b] * heads_kv_;

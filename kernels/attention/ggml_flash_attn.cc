@@ -7,7 +7,7 @@
 //
 // It returns no LSE, which is therefore left unwritten: every case is marked failed ("written: … of
 // lse"). The tests compare o alone.
-#include <array>
+#include <algorithm>
 #include <cstring>
 #include <memory>
 

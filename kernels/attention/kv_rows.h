@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "harness/tensor.h"
 #include "reference/attention.h"
@@ -38,6 +39,28 @@ struct KvRows {
   static KvRows of_v(const AttentionProblem& p, std::span<const Tensor> in,
                      const AttentionSequence& sequence, std::int64_t head_kv);
 };
+
+/// The operands of a cache without queries, which arrive later: where keys lie does not depend on
+/// them.
+class CacheOperands {
+ public:
+  CacheOperands(const AttentionProblem& p, std::span<const Tensor> in);
+  // tables_ points into no_queries_.
+  CacheOperands(const CacheOperands&) = delete;
+  CacheOperands& operator=(const CacheOperands&) = delete;
+
+  [[nodiscard]] AttentionSequence sequence(std::int64_t b) const {
+    return AttentionSequence::of(p_, tables_, b);
+  }
+
+ private:
+  AttentionProblem p_;
+  AttentionTables tables_;
+  std::vector<std::int32_t> no_queries_;
+};
+
+/// A copy of cu_seqlens_kv or seqlens_kv; empty in layout dense.
+std::vector<std::int32_t> kv_lengths(std::span<const Tensor> in);
 
 /// Scales of a whole head; 1 unless fp8.
 struct KvHeadScales {

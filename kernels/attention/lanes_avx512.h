@@ -42,7 +42,7 @@ inline __m512 load_codes_avx512(const std::byte* data, DType dtype, std::int64_t
 }
 
 /// How far ahead of its use a stored cache is fetched.
-inline constexpr int kStreamAheadBytes = 4096;
+inline constexpr int kCacheAheadBytes = 4096;
 
 /// Lanes of masks, floats and scores; shared by the policies of fp32 and bf16 products.
 struct AttentionLanesAvx512 {

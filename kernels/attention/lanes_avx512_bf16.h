@@ -112,7 +112,7 @@ struct Bf16LanesAvx512 : AttentionLanesAvx512 {
   template <DType kType>
   static void widen_codes(const std::byte* stored, std::int64_t count, std::uint32_t* out) {
     for (std::int64_t i = 0; i < count; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(stored) + i + kStreamAheadBytes, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(stored) + i + kCacheAheadBytes, _MM_HINT_T0);
       _mm512_storeu_si512(out + i / 2, load_pairs(stored, kType, i, 32));
       _mm512_storeu_si512(out + i / 2 + kLanes, load_pairs(stored, kType, i + 32, 32));
     }

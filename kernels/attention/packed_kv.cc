@@ -1,6 +1,6 @@
 #include "kernels/attention/packed_kv.h"
 
-#include <vector>
+#include "kernels/attention/finite_code.h"
 
 namespace pareto {
 namespace {
@@ -8,14 +8,6 @@ namespace {
 template <typename Code>
 Code code_at(const KvRows& rows, std::int64_t j, std::int64_t c) {
   return reinterpret_cast<const Code*>(rows.data)[rows.element(j) + c];
-}
-
-bool is_finite(std::uint32_t code, DType dtype) {
-  std::uint32_t exponent = 0;  // one-byte types are refused unless finite
-  if (dtype == DType::kF32) exponent = 0x7f800000;
-  if (dtype == DType::kBf16) exponent = 0x7f80;
-  if (dtype == DType::kF16) exponent = 0x7c00;
-  return exponent == 0 || (code & exponent) != exponent;
 }
 
 template <typename Code>
@@ -37,7 +29,7 @@ void pack_v_codes(const KvRows& rows, const KvLayout& layout, Code* out, std::ui
       const std::int64_t step = layout.v_at(c / layout.panel, j / layout.pair * layout.pair) +
                                 c % layout.panel * layout.pair;
       out[step + j % layout.pair] = code;
-      if (!is_finite(code, rows.dtype)) non_finite[j / layout.panel] = 1;
+      if (!is_finite_code(code, rows.dtype)) non_finite[j / layout.panel] = 1;
     }
   }
 }
@@ -65,20 +57,12 @@ PackedKv::PackedKv(const AttentionProblem& p, const KvLayout& layout, std::int64
 
 void PackedKv::pack_as_stored(const AttentionProblem& p, std::span<const Tensor> in,
                               ThreadPool& pool) {
-  AttentionTables tables = AttentionTables::from(in);
-  AttentionProblem kv_only = p;
-  // Queries arrive later; where keys lie does not depend on them.
-  if (p.layout == AttentionLayout::kPagedRagged) kv_only.layout = AttentionLayout::kPaged;
-  std::vector<std::int32_t> no_queries;
-  if (kv_only.ragged_q()) {
-    no_queries.assign(static_cast<std::size_t>(p.batch) + 1, 0);
-    tables.cu_seqlens_q = no_queries.data();
-  }
+  const CacheOperands cache(p, in);
   pool.run([&](int thread, int threads) {
     const auto [begin, end] = share_of(p.batch * p.heads_kv, thread, threads);
     for (std::int64_t at = begin; at < end; ++at) {
       const std::int64_t head_kv = at % p.heads_kv;
-      const AttentionSequence s = AttentionSequence::of(kv_only, tables, at / p.heads_kv);
+      const AttentionSequence s = cache.sequence(at / p.heads_kv);
       const KvRows k = KvRows::of_k(p, in, s, head_kv);
       const KvRows v = KvRows::of_v(p, in, s, head_kv);
       switch (size_of(p.kv_dtype)) {

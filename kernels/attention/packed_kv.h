@@ -3,7 +3,6 @@
 // non-finite v.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -53,7 +52,6 @@ struct KvLayout {
 
 class PackedKv {
  public:
-  PackedKv() = default;
   /// Room for all heads of the problem, elements of `element_bytes`.
   PackedKv(const AttentionProblem& p, const KvLayout& layout, std::int64_t element_bytes);
 

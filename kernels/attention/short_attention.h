@@ -64,21 +64,16 @@ class ShortAttention : public Prepared {
   using Rows = ShortRows<T>;
   using Space = typename Rows::Space;
 
-  // Decode: K and V are given to `prepare` alone, and where keys lie does not depend on queries.
+  // Decode: K and V are given to `prepare` alone.
   void keep(std::span<const Tensor> in, ThreadPool& pool) {
-    AttentionTables tables = AttentionTables::from(in);
-    const std::vector<std::int32_t> no_queries(static_cast<std::size_t>(p_.batch) + 1);
-    tables.cu_seqlens_q = no_queries.data();
-    for (const AttentionSlot slot : {kAttentionCuSeqlensKv, kAttentionSeqlensKv}) {
-      const std::span<const std::int32_t> table = in[slot].span<const std::int32_t>();
-      lengths_.insert(lengths_.end(), table.begin(), table.end());
-    }
+    const CacheOperands cache(p_, in);
+    lengths_ = kv_lengths(in);
     kept_.resize(static_cast<std::size_t>(p_.batch * p_.heads_kv));
     pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(p_.batch * p_.heads_kv, thread, threads);
       for (std::int64_t head = begin; head < end; ++head) {
-        const auto sequence = AttentionSequence::of(p_, tables, head / p_.heads_kv);
-        kept_[head] = kv_.pack(p_, in, sequence, head % p_.heads_kv, head);
+        kept_[head] =
+            kv_.pack(p_, in, cache.sequence(head / p_.heads_kv), head % p_.heads_kv, head);
       }
     });
   }
@@ -114,6 +109,10 @@ class ShortAttention : public Prepared {
       rows_.add(call, *block, kv, count, next, space);
       left -= count;
       if (space.count < Rows::kRowsAtATime) break;
+      if (left == 0) {
+        rows_.finish(call, space);
+        break;
+      }
       block = finish_before(call, *block, space);
       ++space.block_count;
     }

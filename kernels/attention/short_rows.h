@@ -252,7 +252,8 @@ class ShortRows {
     const auto factor = static_cast<float>(p_.scale * tile.kv->scales.k * kLog2E);
     for (std::int64_t i = tile.first; i < tile.first + tile.rows; ++i) {
       float* s = space.s.data() + i * kStride;
-      if (plain_) {
+      // Keys that are not there score −∞, which a factor that fp32 rounds to 0 would make NaN.
+      if (plain_ && factor > 0) {
         weigh_few<T, C>(space.rows[i].keys, factor, s, space.max[i], space.sum[i]);
         continue;
       }

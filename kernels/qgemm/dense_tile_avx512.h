@@ -88,7 +88,7 @@ struct NarrowColumns {
 };
 
 /// What all kinds of panels have in common.
-struct DensePanels {
+struct DenseTraits {
   static constexpr int kColumns = kTileColumns;
   static constexpr int chains(int rows) { return rows <= 2 ? 4 : rows <= 4 ? 2 : 1; }
   static constexpr bool kChainsApart = false;
@@ -96,7 +96,7 @@ struct DensePanels {
 
 /// Panels of fp32, sums as they are.
 template <typename Columns>
-struct DenseF32 : DensePanels {
+struct DenseF32 : DenseTraits {
   using Vector = Columns;
   using Reg = typename Columns::Float;
   static constexpr int kStepBytes = 128;
@@ -137,7 +137,7 @@ struct DenseBf16 : DenseF32<Columns> {
 
 /// Panels of four codes + 128 per dword; scales and what the sums begin with join at the end.
 template <typename Columns>
-struct DenseVnni : DensePanels {
+struct DenseVnni : DenseTraits {
   using Vector = Columns;
   using Reg = typename Columns::Int;
   static constexpr int kStepBytes = 128;

@@ -1,6 +1,5 @@
 #include "kernels/qgemm/dequant_panels.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "reference/block_q4_k.h"

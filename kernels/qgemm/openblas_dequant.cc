@@ -11,6 +11,7 @@
 #include "kernels/plain_epilogue.h"
 #include "kernels/qgemm/decoded_w.h"
 #include "kernels/qgemm/rows_avx2.h"
+#include "kernels/widen.h"
 #include "reference/qgemm_operands.h"
 
 namespace pareto {
@@ -49,7 +50,7 @@ class OpenBlasDequant : public Prepared {
     if (p_.x_kind == XKind::kFloat) {
       call.pool.run([&](int thread, int threads) {
         const auto [begin, end] = share_of(p_.M * p_.K, thread, threads);
-        widen(call.in[kQgemmX], begin, end, x_.data());
+        widen(call.in[kQgemmX], begin, end - begin, x_.data() + begin);
       });
       return;
     }
@@ -70,7 +71,14 @@ class OpenBlasDequant : public Prepared {
   void decode_in_vectors(const Call& call) {
     const float* x = call.in[kQgemmX].as<const float>();
     float scale = x_scale_;
-    if (p_.x_kind == XKind::kS8Tensor) scale = scale_of(amax_avx2(x, p_.M * p_.K), 127);
+    if (p_.x_kind == XKind::kS8Tensor) {
+      std::vector<float> amax(static_cast<std::size_t>(call.pool.size()));
+      call.pool.run([&](int thread, int threads) {
+        const auto [begin, end] = share_of(p_.M, thread, threads);
+        amax[static_cast<std::size_t>(thread)] = amax_avx2(x + begin * p_.K, (end - begin) * p_.K);
+      });
+      scale = scale_of(*std::max_element(amax.begin(), amax.end()), 127);
+    }
     call.pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(p_.M, thread, threads);
       for (std::int64_t m = begin; m < end; ++m) {

@@ -1,13 +1,12 @@
 // Packing rows of x into strips, portably.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 namespace pareto {
 
-/// The strips of dense_tile_avx512.h hold 16 dwords of each row side by side, [chunk][rows]
+/// The strips of dense_tile.h hold 16 dwords of each row side by side, [chunk][rows]
 /// [kChunkStride]. The 8 bytes between rows put the broadcasts of one step into different banks of
 /// L1, for cores that read two at once but not of one bank; Zen 4 does not mind either way.
 inline constexpr int kChunkDwords = 16;

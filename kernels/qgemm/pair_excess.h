@@ -30,7 +30,6 @@ class PairExcess {
     std::int8_t codes[kStepCodes] = {};
   };
 
-  PairExcess() = default;
   /// For half of the steps of `rows` rows of K codes, and some more where these are few: with more
   /// of them the products of widened codes are as fast.
   PairExcess(std::int64_t rows, std::int64_t K)

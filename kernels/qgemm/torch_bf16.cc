@@ -2,7 +2,6 @@
 // makes of it: oneDNN's inner product with bias and activation fused.
 //
 // Its result is bf16. An fp32 y is that, widened.
-#include <ATen/ops/empty.h>
 
 #include <memory>
 #include <optional>

@@ -31,7 +31,7 @@ std::unique_ptr<Prepared> prepare_amx_weights(const SparseProblem& p, std::span<
   return std::make_unique<AmxSparse<Amx, Floats, Weights>>(p, in, std::move(weights), pool.size());
 }
 
-/// Formats bitmap, 2to4 and bsr.
+/// Formats bitmap, csr (as a bitmap), 2to4 and bsr.
 template <typename Amx>
 std::unique_ptr<Prepared> prepare_sparse_amx_bf16(const Problem& problem,
                                                   std::span<const Tensor> in, ThreadPool& pool) {

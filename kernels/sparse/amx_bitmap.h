@@ -1,5 +1,5 @@
-// W of format bitmap or 2to4 (pair_bitmap.h) for AMX. Included inside a `#pragma GCC target` region
-// of AVX-512 with VBMI2, after pair_panels.h.
+// W of format bitmap, csr or 2to4 (pair_bitmap.h) for AMX. Included inside a `#pragma GCC target`
+// region of AVX-512 with VBMI2, after pair_panels.h.
 //
 // A pair of columns of 16 rows of W, expanded, is one row of a tile B. While the tiles multiply a
 // chunk of K with all strips, the vector unit expands the next one, a few pairs after each step:

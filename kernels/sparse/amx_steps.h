@@ -55,7 +55,7 @@ class AmxStepTile {
     static_assert(kColumns == 1);
     multiply<false>(run, std::make_integer_sequence<int, kSets>());
   }
-  /// To c; `scratch` takes kSets · height · kColumns · 16 floats.
+  /// To c; `scratch` takes (kSets − 1) · kSetFloats floats.
   void end(float* c, float* scratch) {
     Sums::template store<0>(amx_, c, tile_rows_);
     if constexpr (kSets > 1) add_set<1>(c, scratch);

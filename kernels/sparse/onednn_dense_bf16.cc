@@ -4,6 +4,7 @@
 
 #include "harness/variant.h"
 #include "kernels/onednn_linear.h"
+#include "kernels/sparse/written_out.h"
 #include "reference/number_formats.h"
 #include "reference/sparse.h"
 #include "reference/sparse_formats.h"
@@ -11,8 +12,8 @@
 namespace pareto {
 namespace {
 
-AlignedBuffer<std::uint16_t> written_out(const SparseProblem& p, std::span<const Tensor> in,
-                                         ThreadPool& pool) {
+AlignedBuffer<std::uint16_t> written_out_bf16(const SparseProblem& p, std::span<const Tensor> in,
+                                              ThreadPool& pool) {
   AlignedBuffer<std::uint16_t> w(p.N * p.K);
   const SparseReader reader(p, in);
   pool.run([&](int thread, int threads) {
@@ -35,7 +36,8 @@ class OneDnnDenseBf16 : public Prepared {
                  .dtype = DType::kBf16,
                  .out = p.out_dtype,
                  .activation = p.activation},
-                written_out(p, in, pool).data(), in[kSparseBias].as<const float>(), pool.size()) {}
+                written_out_bf16(p, in, pool).data(), in[kSparseBias].as<const float>(),
+                pool.size()) {}
 
   void run(const Call& call) override {
     linear_.run(call.in[kSparseX].data, call.out[kSparseY].data, call.pool.size());
@@ -66,9 +68,7 @@ const Registration registration{{
     .name = "onednn_dense_bf16",
     .summary = "not sparse: W written out densely in bf16 ahead of time, then oneDNN matmul",
     .needs = static_cast<IsaSet>(Isa::kAvx512),
-    .limits = {{.key = "format",
-                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
-                           "skip_x"}},
+    .limits = {written_out_formats(),
                {.key = "dtype", .values = {"bf16"}},
                {.key = "out_dtype", .values = {"fp32", "bf16"}},
                {.key = "M", .min = 1},

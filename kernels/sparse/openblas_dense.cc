@@ -2,10 +2,11 @@
 // multiplies its zeros too: what a sparse kernel has to beat.
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "kernels/openblas_library.h"
 #include "kernels/plain_epilogue.h"
+#include "kernels/sparse/written_out.h"
+#include "kernels/widen.h"
 #include "reference/sparse.h"
 #include "reference/sparse_formats.h"
 
@@ -40,7 +41,7 @@ class OpenBlasDense : public Prepared {
     if (p_.dtype != DType::kF32) {
       call.pool.run([&](int thread, int threads) {
         const auto [begin, end] = share_of(p_.M * p_.K, thread, threads);
-        widen(given, begin, end, x_.data());
+        widen(given, begin, end - begin, x_.data() + begin);
       });
     }
     float* y = call.out[kSparseY].as<float>();
@@ -75,9 +76,7 @@ const Registration registration{{
     .op = "sparse",
     .name = "openblas_dense",
     .summary = "not sparse: W written out densely in fp32 ahead of time, then OpenBLAS sgemm",
-    .limits = {{.key = "format",
-                .values = {"csr", "sell", "bsr16", "bsr32", "bsr64", "bsr128", "2to4", "bitmap",
-                           "skip_x"}},
+    .limits = {written_out_formats(),
                {.key = "activation", .values = {"none", "relu"}},
                {.key = "out_dtype", .values = {"fp32"}},
                blas_size("M"),

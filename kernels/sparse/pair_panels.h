@@ -103,7 +103,7 @@ struct KeptSource {
   }
 };
 
-/// W of format bitmap or 2to4, as a bitmap over pairs of columns.
+/// W of format bitmap, csr or 2to4, as a bitmap over pairs of columns.
 template <typename V, int kVectors>
 class PairBitmapPanels : public PanelWeights {
  public:

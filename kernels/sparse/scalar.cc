@@ -12,6 +12,7 @@
 
 #include "harness/variant.h"
 #include "kernels/sparse/stored_rows.h"
+#include "kernels/widen.h"
 #include "reference/activation.h"
 #include "reference/number_formats.h"
 #include "reference/sparse.h"

@@ -10,6 +10,7 @@
 #include "kernels/sparse/panels.h"
 #include "kernels/sparse/sell_slices.h"
 #include "kernels/sparse/stored_rows.h"
+#include "kernels/widen.h"
 #include "reference/sparse.h"
 
 namespace pareto {

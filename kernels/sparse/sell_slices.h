@@ -27,7 +27,6 @@ class SellSlices {
   /// `format` csr or sell; W is read from `in` and copied.
   SellSlices(const SparseProblem& problem, std::span<const Tensor> in, int lanes, int chunks);
 
-  [[nodiscard]] int lanes() const { return lanes_; }
   [[nodiscard]] int chunks() const { return static_cast<int>(first_row_.size()) - 1; }
   [[nodiscard]] std::int64_t first_row(int chunk) const {
     return first_row_[static_cast<std::size_t>(chunk)];

@@ -16,6 +16,7 @@
 #include "harness/variant.h"
 #include "kernels/sparse/panels.h"
 #include "kernels/sparse/stored_rows.h"
+#include "kernels/widen.h"
 #include "reference/sparse.h"
 
 namespace pareto {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "kernels/sparse/half_to_float.h"
+#include "kernels/widen.h"
 
 namespace pareto {
 
@@ -23,25 +23,6 @@ std::vector<std::uint64_t> bitmap_masks(const SparseProblem& problem, std::span<
     }
   }
   return masks;
-}
-
-float widened(const Tensor& tensor, std::int64_t i) {
-  if (tensor.dtype == DType::kF32) return tensor.as<const float>()[i];
-  const std::uint16_t code = tensor.as<const std::uint16_t>()[i];
-  return tensor.dtype == DType::kBf16 ? widen_bf16(code) : widen_fp16(code);
-}
-
-void widen(const Tensor& tensor, std::int64_t first, std::int64_t count, float* values) {
-  if (tensor.dtype == DType::kF32) {
-    std::copy_n(tensor.as<const float>() + first, count, values);
-    return;
-  }
-  const std::uint16_t* codes = tensor.as<const std::uint16_t>() + first;
-  if (tensor.dtype == DType::kBf16) {
-    for (std::int64_t i = 0; i < count; ++i) values[i] = widen_bf16(codes[i]);
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) values[i] = widen_fp16(codes[i]);
-  }
 }
 
 StoredRow StoredRows::read(std::int64_t lane, std::int32_t* k, float* value) const {

@@ -43,10 +43,4 @@ class StoredRows {
 /// in either format.
 std::vector<std::uint64_t> bitmap_masks(const SparseProblem& problem, std::span<const Tensor> in);
 
-/// Element i of a tensor of fp32, bf16 or fp16 as fp32.
-float widened(const Tensor& tensor, std::int64_t i);
-
-/// Elements [first, first + count) of such a tensor.
-void widen(const Tensor& tensor, std::int64_t first, std::int64_t count, float* values);
-
 }  // namespace pareto

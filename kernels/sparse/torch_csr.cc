@@ -10,7 +10,6 @@
 #include <c10/util/Exception.h>
 
 #include <memory>
-#include <optional>
 
 #include "harness/variant.h"
 #include "kernels/torch_library.h"

@@ -40,6 +40,7 @@ AlignedBuffer<std::byte> written_out(const SparseProblem& problem, std::span<con
   std::vector<float> value(k.size());
   for (std::int64_t lane = 0; lane < rows.lanes(); ++lane) {
     const StoredRow row = rows.read(lane, k.data(), value.data());
+    if (row.n < 0) continue;  // a lane behind the last row
     std::byte* to = dense.data() + row.n * columns * size;
     for (std::size_t i = 0; i < static_cast<std::size_t>(row.count); ++i) {
       if (problem.dtype == DType::kF32) {

@@ -14,7 +14,6 @@ namespace pareto {
 /// columns behind K are 0. A column may as well be a dword of two columns of 16 bits.
 class XStrips {
  public:
-  XStrips() = default;
   /// `heights`: the heights that tiles exist for, ascending. k_padded: a multiple of `group`.
   XStrips(std::int64_t M, std::int64_t k_padded, std::span<const int> heights,
           std::int64_t group = 4)

@@ -104,7 +104,8 @@ TEST(BlockedAttentionLong, AgreesWithTheReference) {
 }
 
 // All keys in one pass, of one panel or several: caches of up to 4 keys lie differently, rows fill
-// several tiles and rounds of 48, tasks share a round. One key more than 64 is the other path.
+// several tiles and rounds of 48, tasks share a round, many rounds of them fill up. One key more
+// than 64 is the other path. A scale may be too small for fp32.
 TEST(BlockedAttentionShort, AgreesWithTheReference) {
   for (const char* variant : kVariants) {
     for (const char* settings :
@@ -112,6 +113,9 @@ TEST(BlockedAttentionShort, AgreesWithTheReference) {
           "seq_q=2 seq_kv=2 head_dim=33 heads_q=16 heads_kv=8 mask=causal",
           "seq_q=3 seq_kv=3 head_dim=128 heads_q=6 heads_kv=2 batch=3 softcap=3",
           "seq_q=4 seq_kv=4 head_dim=64 heads_q=64 heads_kv=2 mask=causal sinks=given",
+          "seq_q=1 seq_kv=8 head_dim=16 heads_q=32 heads_kv=32 batch=9",
+          "seq_q=1 seq_kv=2 head_dim=8 layout=ragged batch=200 heads_q=2 heads_kv=2",
+          "seq_q=2 seq_kv=10 head_dim=16 heads_q=4 heads_kv=2 scale=1e-50",
           "seq_q=4 seq_kv=4 head_dim=24 layout=ragged batch=5 heads_q=8 heads_kv=4 mask=causal",
           "seq_q=4 seq_kv=3 head_dim=40 layout=paged page_size=2 batch=3 alibi=given mask=causal",
           "seq_q=2 seq_kv=2 head_dim=576 head_dim_v=512 v=none heads_q=16 heads_kv=1 dtype=bf16",

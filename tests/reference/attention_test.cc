@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "tests/reference/attention_problems.h"
 
@@ -290,6 +291,7 @@ TEST(Attention, CountsWorkOfTheMask) {
   EXPECT_EQ(problem.op().estimate(problem).flops, work.flops);
 }
 
+// flops of those that each query sees; bytes of those that some query sees, each once.
 TEST(Attention, CountsVisibleKeysInClosedForm) {
   for (const char* settings :
        {"", "mask=causal", "mask=causal_top_left", "window_left=3", "window_right=2",
@@ -301,10 +303,16 @@ TEST(Attention, CountsVisibleKeysInClosedForm) {
         problem.set("seq_q", seq_q).set("seq_kv", seq_kv);
         const AttentionProblem p = AttentionProblem::from(problem);
         double want = 0;
+        std::set<std::int64_t> seen;
         for (std::int64_t i = 0; i < seq_q; ++i) {
-          want += static_cast<double>(p.visible(i, seq_q, seq_kv).size());
+          const KeyRange keys = p.visible(i, seq_q, seq_kv);
+          want += static_cast<double>(keys.size());
+          for (std::int64_t j = keys.lo; j < keys.hi; ++j) seen.insert(j);
         }
-        EXPECT_EQ(problem.op().estimate(problem).flops, 4 * want)
+        const Work work = problem.op().estimate(problem);
+        EXPECT_EQ(work.flops, 4 * want) << settings << " " << seq_q << " " << seq_kv;
+        const double rows = 4.0 * static_cast<double>(seq_q) * 3;  // q, o and LSE in fp32
+        EXPECT_EQ(work.bytes, rows + 8 * static_cast<double>(seen.size()))
             << settings << " " << seq_q << " " << seq_kv;
       }
     }
