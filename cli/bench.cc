@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -46,6 +47,7 @@ class BenchCase {
     try {
       make_ready();
     } catch (const Error& error) {
+      failed_ = failed_ || error.code() == ExitCode::kCheckFailed;
       state.SkipWithError(error.what());
       return;
     }
@@ -60,7 +62,10 @@ class BenchCase {
       }
     }
     if (sample != 0) call_->end_visit();
-    if (!call_->failure().empty()) state.SkipWithError(call_->failure().c_str());
+    if (!call_->failure().empty()) {
+      failed_ = true;
+      state.SkipWithError(call_->failure().c_str());
+    }
     const Work work = contents_->work();
     state.counters["FLOP/s"] =
         benchmark::Counter(work.flops, benchmark::Counter::kIsIterationInvariantRate);
@@ -69,15 +74,17 @@ class BenchCase {
     state.counters["rel_error"] = call_->agreement().total.rel_fro;
   }
 
-  [[nodiscard]] const Case& subject() const { return case_; }
+  /// A check of one of our own variants failed; those of baselines are shown only.
+  [[nodiscard]] bool fails_the_run() const { return failed_ && !case_.variant->baseline; }
 
  private:
   void make_ready() {
-    if (call_ != nullptr) return;
-    pool_ = std::make_unique<ThreadPool>(case_.threads, this_machine().pinning(case_.threads));
-    contents_ =
-        std::make_unique<Contents>(case_.problem, case_.source, kContents, this_machine().cores);
-    call_ = std::make_unique<MeasuredCall>(case_, *contents_, *pool_);
+    if (call_ == nullptr) {
+      pool_ = std::make_unique<ThreadPool>(case_.threads, this_machine().pinning(case_.threads));
+      contents_ =
+          std::make_unique<Contents>(case_.problem, case_.source, kContents, this_machine().cores);
+      call_ = std::make_unique<MeasuredCall>(case_, *contents_, *pool_);
+    }
     if (!call_->failure().empty()) {
       throw Error(ExitCode::kCheckFailed, call_->failure());
     }
@@ -87,9 +94,10 @@ class BenchCase {
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Contents> contents_;
   std::unique_ptr<MeasuredCall> call_;
+  bool failed_ = false;
 };
 
-void bench(const ExperimentOptions& options, const std::vector<std::string>& rest) {
+void bench(const ExperimentOptions& options, const std::vector<std::string>& rest, int& exit_code) {
   const PlannedExperiment planned = plan_experiment(options);
   std::vector<std::unique_ptr<BenchCase>> cases;
   for (const Group& group : planned.plan.groups) {
@@ -114,11 +122,14 @@ void bench(const ExperimentOptions& options, const std::vector<std::string>& res
   if (cases.empty()) throw CannotRunError("no case of this experiment can run here");
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  if (std::any_of(cases.begin(), cases.end(), [](const auto& c) { return c->fails_the_run(); })) {
+    exit_code = static_cast<int>(ExitCode::kCheckFailed);
+  }
 }
 
 }  // namespace
 
-void add_bench_verb(CLI::App& app, int&) {
+void add_bench_verb(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<ExperimentOptions>();
   CLI::App* verb = app.add_subcommand(
       "bench", "The cases of an experiment as Google Benchmarks (manual time, same calls)");
@@ -128,7 +139,7 @@ void add_bench_verb(CLI::App& app, int&) {
   verb->add_flag("--quick", options->quick, "as in run");
   verb->allow_extras();
   verb->footer("Options that begin with --benchmark_ go to Google Benchmark.");
-  verb->callback([options, verb] {
+  verb->callback([options, verb, &exit_code] {
     std::vector<std::string> rest = verb->remaining();
     // An option of Google Benchmark that comes first must not be taken for the experiment.
     if (options->path.starts_with("--")) {
@@ -136,7 +147,7 @@ void add_bench_verb(CLI::App& app, int&) {
       options->path.clear();
     }
     if (options->path.empty()) options->path = default_experiment();
-    bench(*options, rest);
+    bench(*options, rest, exit_code);
   });
 }
 

@@ -14,9 +14,6 @@
 namespace pareto {
 namespace {
 
-const std::vector<std::string> kDistributions = {"normal",   "uniform", "integer", "outlier",
-                                                 "positive", "scaled",  "file"};
-
 std::uint64_t parse_seed(const std::string& text) {
   std::uint64_t seed = 0;
   const auto result = std::from_chars(text.data(), text.data() + text.size(), seed);
@@ -29,9 +26,10 @@ std::uint64_t parse_seed(const std::string& text) {
 // True if the setting describes the source of the tensors rather than the problem.
 bool set_source(Source& source, const std::string& key, const std::string& value) {
   if (key == "distribution") {
-    if (std::find(kDistributions.begin(), kDistributions.end(), value) == kDistributions.end()) {
-      throw InputError(fmt::format("distribution = '{}' is not legal{}", value,
-                                   suggestion(value, kDistributions)));
+    const std::vector<std::string>& known = known_distributions();
+    if (std::find(known.begin(), known.end(), value) == known.end()) {
+      throw InputError(
+          fmt::format("distribution = '{}' is not legal{}", value, suggestion(value, known)));
     }
     source.distribution = value;
   } else if (key == "seed") {

@@ -1,4 +1,4 @@
-// Options that describe one case by hand: `time`, `eval` and `bench` share them.
+// Options that describe one case by hand: `time` and `eval` share them.
 #pragma once
 
 #include <CLI/CLI.hpp>

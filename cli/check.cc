@@ -34,7 +34,9 @@ struct Tally {
   int passed = 0;
   int called = 0;
   int failed = 0;
+  int baselines_failed = 0;  ///< reported; only our own variants fail the run
   int skipped = 0;
+  [[nodiscard]] int run() const { return passed + called + failed + baselines_failed; }
 };
 
 class Checks {
@@ -57,19 +59,21 @@ class Checks {
     progress_.clear();
     if (options_.as_json) fmt::print("{}\n", json_text(results_, 1));
     if (!options_.as_json) {
-      fmt::print("{} {}, {} failed, {} skipped\n",
-                 options_.calls_only ? tally_.called : tally_.passed,
-                 options_.calls_only ? "called and not compared" : "passed", tally_.failed,
-                 tally_.skipped);
+      fmt::print(
+          "{} {}, {} failed, {} skipped{}\n", options_.calls_only ? tally_.called : tally_.passed,
+          options_.calls_only ? "called and not compared" : "passed", tally_.failed, tally_.skipped,
+          tally_.baselines_failed == 0
+              ? ""
+              : fmt::format(", {} of baselines failed", tally_.baselines_failed));
     }
-    if (tally_.passed + tally_.called + tally_.failed + tally_.skipped == 0) {
+    if (tally_.run() + tally_.skipped == 0) {
       throw InputError(fmt::format("check '{}' matches no variant", options_.pattern));
     }
   }
 
   [[nodiscard]] int exit_code() const {
     if (tally_.failed > 0) return static_cast<int>(ExitCode::kCheckFailed);
-    return tally_.passed + tally_.called == 0 ? static_cast<int>(ExitCode::kCannotRun) : 0;
+    return tally_.run() == 0 ? static_cast<int>(ExitCode::kCannotRun) : 0;
   }
 
  private:
@@ -100,11 +104,12 @@ class Checks {
       return record(subject, std::string(name_of(report.status)), "", report.message);
     }
     const bool good = report.status == CheckStatus::kPass;
-    // A baseline that fails is reported; only our own variants fail the run.
-    if (!good && subject.variant->baseline) {
-      ++tally_.skipped;
+    if (good) {
+      ++tally_.passed;
+    } else if (!subject.variant->baseline) {
+      ++tally_.failed;
     } else {
-      ++(good ? tally_.passed : tally_.failed);
+      ++(report.status == CheckStatus::kNotChecked ? tally_.skipped : tally_.baselines_failed);
     }
     record(subject, std::string(name_of(report.status)), report.check, report.message);
     if (!good && !options_.as_json) {

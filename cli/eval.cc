@@ -189,6 +189,9 @@ json evaluate_variant(const Input& input, const Variant& unopened, const EvalOpt
 }
 
 json evaluate(const EvalOptions& options) {
+  if (file_of(options.out).empty()) {
+    throw InputError(fmt::format("--out '{}': names no file", options.out));
+  }
   refuse_to_overwrite(files_of(options.in), "--out", file_of(options.out));
   const Input input = read_input(options);
   if (options.case_options.variants == kReference) {

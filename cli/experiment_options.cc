@@ -27,10 +27,13 @@ PlannedExperiment plan_experiment(const ExperimentOptions& options) {
   if (options.processes > 0) planned.experiment.measure.processes = options.processes;
   PlanOptions plan_options;
   plan_options.filter = options.filter;
-  if (!options.shard.empty()) parse_shard(options.shard, plan_options);
-  if (options.shard == "auto") {
-    fmt::print(stderr, "shard {}/{} (from the scheduler's variables)\n", plan_options.shard,
-               plan_options.shards);
+  if (!options.shard.empty()) {
+    const std::string scheduler = parse_shard(options.shard, plan_options);
+    if (options.shard == "auto") {
+      fmt::print(stderr, "shard {}/{} ({})\n", plan_options.shard, plan_options.shards,
+                 scheduler.empty() ? "no scheduler's variables are set"
+                                   : "from the variables of " + scheduler);
+    }
   }
   planned.plan = make_plan(planned.experiment, plan_options);
   planned.folder = options.folder.empty() ? planned.experiment.name + ".cases" : options.folder;

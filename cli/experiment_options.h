@@ -1,4 +1,4 @@
-// Options that `plan` and `run` share.
+// Options that `plan` and `run` share, and in part `bench`.
 #pragma once
 
 #include <CLI/CLI.hpp>

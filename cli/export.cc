@@ -61,7 +61,7 @@ void export_table(const Options& options) {
   const std::string text = options.format == "csv" ? as_csv(file.table()) : as_json(file.table());
   if (options.output.empty()) return print_text(text);
   PendingFile pending(options.output, std::as_bytes(std::span<const char>(text)));
-  pending.publish();
+  pending.publish_or_fail();
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/table.h"
 #include "cli/verbs.h"
 #include "harness/errors.h"
 
@@ -84,7 +85,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    pareto::print_text("");  // what is still in the buffer of standard output must arrive
+    return code;
   } catch (const pareto::Error& error) {
     return report(error.what(), error.code());
   } catch (const std::bad_alloc&) {

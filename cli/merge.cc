@@ -11,6 +11,7 @@
 
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "harness/errors.h"
 
 namespace pareto {
 namespace {
@@ -23,6 +24,7 @@ struct Options {
 };
 
 void merge(const Options& options) {
+  if (options.output.empty()) throw InputError("-o '': names no file");
   const std::vector<std::filesystem::path> folders(options.folders.begin(), options.folders.end());
   const MergeSummary summary =
       merge_cases(folders, options.output,

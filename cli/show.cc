@@ -83,9 +83,11 @@ std::string as_text(const ResultTable& table, const std::vector<bool>& on_fronti
   return text;
 }
 
-std::string as_json(const ResultTable& table, const std::vector<bool>& on_frontier) {
+std::string as_json(const ResultTable& table, const std::vector<bool>& on_frontier,
+                    bool frontier_only) {
   nlohmann::json cases = nlohmann::json::array();
   for (std::size_t row = 0; row < table.rows; ++row) {
+    if (frontier_only && !on_frontier[row]) continue;
     cases.push_back(table.row(row));
     cases.back()["frontier"] = static_cast<bool>(on_frontier[row]);
   }
@@ -95,7 +97,7 @@ std::string as_json(const ResultTable& table, const std::vector<bool>& on_fronti
 void show(const Options& options) {
   const ResultFile file = read_result_file(options.file);
   const std::vector<bool> on_frontier = frontier_rows(file.table());
-  print_text(options.as_json ? as_json(file.table(), on_frontier)
+  print_text(options.as_json ? as_json(file.table(), on_frontier, options.frontier_only)
                              : as_text(file.table(), on_frontier, options.frontier_only));
 }
 

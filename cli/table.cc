@@ -74,8 +74,11 @@ std::string error_text(double error) {
 }
 
 void print_text(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw MachineError(fmt::format("standard output: {}", std::strerror(errno)));
+  errno = 0;
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  // Streams that do not throw leave an earlier failure behind, and no reason.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw MachineError(fmt::format("standard output: {}", std::strerror(errno == 0 ? EIO : errno)));
   }
 }
 

@@ -30,7 +30,8 @@ std::string percent_text(double fraction);
 /// "1.2e-03"; "-" for NaN.
 std::string error_text(double error);
 
-/// Writes to standard output; MachineError if that fails (disk full, closed pipe).
+/// Writes to standard output, with what is still in its buffer; MachineError if that or an earlier
+/// write fails (disk full, closed pipe).
 void print_text(const std::string& text);
 
 }  // namespace pareto

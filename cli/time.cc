@@ -30,7 +30,7 @@ struct TimeOptions {
   bool no_check = false;
 };
 
-Group group_of(std::vector<Case> cases) {
+Group group_of(std::vector<Case> cases, const MeasureSettings& measure) {
   Group group;
   group.hash = cases.front().group;
   std::string first_reason;
@@ -41,7 +41,7 @@ Group group_of(std::vector<Case> cases) {
       fmt::print(stderr, "skipped {}: {}\n", full_name(*subject.variant), reason);
       continue;
     }
-    group.estimated_s += estimated_call_s(subject) * 100;
+    group.estimated_s += estimated_case_s(subject, measure.budget_s, measure.processes);
     group.cases.push_back(std::move(subject));
   }
   if (group.cases.empty()) throw CannotRunError("none of these variants can run this problem here");
@@ -49,7 +49,7 @@ Group group_of(std::vector<Case> cases) {
 }
 
 void time_variants(const TimeOptions& options, int& exit_code) {
-  const Group group = group_of(cases_from(options.case_options));
+  const Group group = group_of(cases_from(options.case_options), options.measure);
   ProgressLine progress;
   progress.show("measuring this machine's ceilings", false);
   const Ceilings ceilings = measure_ceilings_isolated(/*quick=*/true);

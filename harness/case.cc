@@ -24,6 +24,17 @@ std::string source_text(const Source& source) {
                      source.content, source.seed);
 }
 
+// A word in quotes where a shell would split or expand it.
+std::string quoted(const std::string& word) {
+  const bool plain = word.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                         "_-+./=:,@%") == std::string::npos;
+  if (plain && !word.empty()) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 }  // namespace
 
 bool varies_inside_group(const std::string& key) {
@@ -44,16 +55,17 @@ std::string Case::text() const {
 }
 
 std::string Case::command() const {
-  std::string settings;
-  for (const Key& key : problem.op().keys()) {
+  const Op& op = problem.op();
+  std::string command = fmt::format("pareto time {} --variant {} --threads {} --cache {} --set",
+                                    op.name(), variant->name, threads, cache);
+  for (const Key& key : op.keys()) {
     if (key.kind != KeyKind::kSize && problem.is_default(key.name)) continue;
-    settings += fmt::format(" {}={}", key.name, text_of(key, problem.value(key.name)));
+    command += " " + quoted(key.name + "=" + text_of(key, problem.value(key.name)));
   }
-  settings += " distribution=" + source.distribution;
-  if (!source.file.empty())
-    settings += fmt::format(" file={} tensor={}", source.file, source.tensor);
-  return fmt::format("pareto time {} --variant {} --threads {} --cache {} --set{} seed={}",
-                     problem.op().name(), variant->name, threads, cache, settings, source.seed);
+  command += fmt::format(" distribution={} seed={}", source.distribution, source.seed);
+  if (!source.file.empty()) command += " " + quoted("file=" + source.file);
+  if (!source.tensor.empty()) command += " " + quoted("tensor=" + source.tensor);
+  return command;
 }
 
 ProblemWords words_of(const Problem& problem) {

@@ -249,6 +249,9 @@ std::string why_not_valid(const json& row, const Demand& demand) {
   }
   // A case that could not be timed ends the same way the next time.
   if (std::isnan(number_in(row, "time_median_s"))) return "";
+  if (demand.energy && row.value("energy_reason", "") == kEnergyNotAsked) {
+    return "measured without energy";
+  }
   if (precision_reached(row) <= demand.precision) return "";
   if (number_in(row, "precision") <= demand.precision &&
       number_in(row, "budget_s") >= demand.budget_s) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pareto {
@@ -39,7 +40,11 @@ struct Demand {
   int processes = 1;
   double precision = 0;  ///< relative half width of the interval
   double budget_s = 0;   ///< sampling time per case that is on offer
+  bool energy = false;   ///< asked for
 };
+
+/// `energy_reason` of cases whose energy nobody asked for.
+inline constexpr std::string_view kEnergyNotAsked = "not asked for (--energy)";
 
 /// What a case file turned out to be.
 struct CaseReading {
@@ -78,8 +83,5 @@ CaseReading read_case_row(const std::filesystem::path& path);
 /// Precision counts as reached too where the budget ended a measurement that asked for as much and
 /// had as much time: measuring again would end the same way.
 std::string why_not_valid(const nlohmann::json& row, const Demand& demand);
-inline bool valid_for(const CaseRecord& record, const Demand& demand) {
-  return why_not_valid(record.row, demand).empty();
-}
 
 }  // namespace pareto

@@ -17,6 +17,34 @@ bool is_unprepared(const CaseRecord& record) {
          record.row.at("samples") == 0;
 }
 
+bool is_refused(const CaseRecord& record) {
+  return record.row.value("check_status", "") == name_of(CheckStatus::kFail) &&
+         !record.row.value("baseline", false);
+}
+
+void forget_times(CaseRecord& record) {
+  for (const char* column : {"time_median_s", "time_lo_s", "time_hi_s", "flops_per_s",
+                             "bytes_per_s", "ceiling_s", "ceiling_fraction"}) {
+    record.row[column] = nullptr;
+  }
+  record.row["suspect"] = false;
+  record.row["samples"] = 0;
+  record.samples = {};
+}
+
+void put_rates(json& row) {
+  if (!row["time_median_s"].is_number()) return;
+  const double median = row["time_median_s"];
+  const auto quotient = [&](const char* column) {
+    return row[column].is_number() ? row[column].get<double>() / median : NAN;
+  };
+  const double fraction = quotient("ceiling_s");
+  row["flops_per_s"] = number_or_null(quotient("flops"));
+  row["bytes_per_s"] = number_or_null(quotient("bytes"));
+  row["ceiling_fraction"] = number_or_null(fraction);
+  row["suspect"] = fraction > kSuspectFraction;
+}
+
 void set_status(CaseRecord& record, CheckStatus status, const std::string& message) {
   record.row["check_status"] = name_of(status);
   record.row["check_message"] = message;

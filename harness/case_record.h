@@ -28,6 +28,19 @@ CaseRecord crashed_record(const Case& subject, const std::string& message,
 /// True if the case could be neither checked nor measured; `check_message` says why.
 bool is_unprepared(const CaseRecord& record);
 
+/// True of a variant of ours that failed: it has no times.
+bool is_refused(const CaseRecord& record);
+
+/// Takes the samples and what came of them out.
+void forget_times(CaseRecord& record);
+
+/// A case faster than its ceiling by more than this is called suspect.
+inline constexpr double kSuspectFraction = 1.05;
+
+/// Rates and the fraction of the ceiling, from flops, bytes, ceiling_s and time_median_s of the
+/// row; nothing without a time.
+void put_rates(nlohmann::json& row);
+
 void set_status(CaseRecord& record, CheckStatus status, const std::string& message);
 
 /// Columns `prefix`_max_abs, _rms, _rel_fro, _sqnr_db and _cosine.

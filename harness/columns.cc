@@ -80,7 +80,7 @@ const std::vector<Column>& check_columns() {
       {"worst_index", kInteger, "1", "Flat index of the largest error divided by bound"},
       {"n_compared", kInteger, "1", "Elements compared with the reference"},
       {"check_status", kText, "", "pass, fail, untrusted or not_checked"},
-      {"check_message", kText, "", "What failed, or why nothing was checked"},
+      {"check_message", kText, "", "What failed, why nothing was checked, or how far repeats differ"},
       {"machine", kText, "", "Id of the machine"},
       {"build", kText, "", "Id of the build: sources, compiler and flags"},
       {"library", kText, "", "Library of a baseline, with version"},
@@ -169,34 +169,6 @@ json json_of(const Value& value) {
   return std::isnan(real) ? json(nullptr) : json(real);
 }
 
-// A word in quotes where a shell would split or expand it.
-std::string quoted(const std::string& word) {
-  const bool plain = word.find_first_not_of(
-                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                         "_-+./=:,@%") == std::string::npos;
-  if (plain && !word.empty()) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
-std::string command_of(const Case& subject) {
-  const Op& op = subject.problem.op();
-  std::string command =
-      fmt::format("pareto time {} --variant {} --threads {} --cache {} --set", op.name(),
-                  subject.variant->name, subject.threads, subject.cache);
-  for (const Key& key : op.keys()) {
-    if (key.kind != KeyKind::kSize && subject.problem.is_default(key.name)) continue;
-    const std::string text = text_of(key, subject.problem.value(key.name));
-    command += " " + quoted(key.name + "=" + text);
-  }
-  const Source& source = subject.source;
-  command += fmt::format(" distribution={} seed={}", source.distribution, source.seed);
-  if (!source.file.empty()) command += " " + quoted("file=" + source.file);
-  if (!source.tensor.empty()) command += " " + quoted("tensor=" + source.tensor);
-  return command;
-}
-
 bool fits(const Column& column, const json& value) {
   if (value.is_null()) return true;
   switch (column.type) {
@@ -226,6 +198,14 @@ std::string kind_of(ColumnType type) {
   return "";
 }
 
+// InputError if the row, as one of another program's, lacks what every case has.
+template <typename T>
+T required(const json& row, const std::string& name) {
+  const json value = row.value(name, json());
+  if (value.is_null()) throw InputError(fmt::format("column '{}' is missing or empty", name));
+  return value.get<T>();
+}
+
 // Absent text is null in result files.
 std::string text_or_none(const json& row, const std::string& name) {
   const json value = row.value(name, json());
@@ -246,13 +226,6 @@ const Column* find_column(std::string_view name) {
   return nullptr;
 }
 
-const Column& column_named(std::string_view name) {
-  if (const Column* column = find_column(name)) return *column;
-  std::vector<std::string> names;
-  for (const Column& column : columns()) names.push_back(column.name);
-  throw InputError(fmt::format("unknown column '{}'{}", name, suggestion(name, names)));
-}
-
 json words_row(const Case& subject) {
   const Op& op = subject.problem.op();
   json row;
@@ -270,15 +243,15 @@ json words_row(const Case& subject) {
   row["input_hash"] = subject.source.content;
   row["threads"] = subject.threads;
   row["cache"] = subject.cache;
-  row["command"] = command_of(subject);
+  row["command"] = subject.command();
   for (const Key& key : op.keys()) row[key.name] = json_of(subject.problem.value(key.name));
   return row;
 }
 
 Case case_from_row(const json& row) {
-  const Op& op = find_op(row.at("op").get<std::string>());
+  const Op& op = find_op(required<std::string>(row, "op"));
   Case subject;
-  subject.variant = &find_variant(op, row.at("variant").get<std::string>());
+  subject.variant = &find_variant(op, required<std::string>(row, "variant"));
   subject.problem = Problem(op);
   for (const Key& key : op.keys()) {
     const json value = row.value(key.name, json());
@@ -290,13 +263,13 @@ Case case_from_row(const json& row) {
       subject.problem.set(key.name, value.get<double>());
     }
   }
-  subject.source = {.distribution = row.at("distribution").get<std::string>(),
-                    .seed = row.at("seed").get<std::uint64_t>(),
+  subject.source = {.distribution = required<std::string>(row, "distribution"),
+                    .seed = required<std::uint64_t>(row, "seed"),
                     .file = text_or_none(row, "file"),
                     .tensor = text_or_none(row, "tensor"),
                     .content = text_or_none(row, "input_hash")};
-  subject.threads = row.at("threads").get<int>();
-  subject.cache = row.at("cache").get<std::string>();
+  subject.threads = required<int>(row, "threads");
+  subject.cache = required<std::string>(row, "cache");
   identify(subject);
   return subject;
 }

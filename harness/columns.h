@@ -35,15 +35,14 @@ struct Column {
 const std::vector<Column>& columns();
 /// nullptr if there is none.
 const Column* find_column(std::string_view name);
-/// Throws InputError with the nearest name.
-const Column& column_named(std::string_view name);
 
 /// The words of a case as a row: case, group, op, variant, every key of its op, distribution, seed,
 /// threads, cache. NaN is null.
 nlohmann::json words_row(const Case& subject);
 
 /// The case that a row describes, with its hash in this program (`file` tensors are not looked at).
-/// InputError if the row names an op, variant or value that this program does not know.
+/// InputError if the row names an op, variant or value that this program does not know, or lacks a
+/// column that every case has.
 Case case_from_row(const nlohmann::json& row);
 
 /// "" or why the row does not fit the table ("column 'M' must be an integer, is "x"").

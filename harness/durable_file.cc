@@ -79,6 +79,7 @@ void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path&
 
 PendingFile::PendingFile(fs::path target)
     : target_(std::move(target)), temporary_(temporary_for(target_)) {
+  if (target_.empty()) throw InputError("the path of a file to write is empty");
   // A file takes its name by replacing what has it: nobody's device or pipe.
   struct stat there {};
   const bool replaces = ::stat(target_.c_str(), &there) == 0;
@@ -115,6 +116,10 @@ bool PendingFile::publish() {
   }
   temporary_.clear();
   return true;
+}
+
+void PendingFile::publish_or_fail() {
+  if (!publish()) fail(target_, ENOENT);
 }
 
 FolderLock::FolderLock(const fs::path& folder)

@@ -12,7 +12,8 @@ namespace pareto {
 /// A file under a temporary name beside `target`, removed unless it was published.
 class PendingFile {
  public:
-  /// Writes and fsyncs the bytes. MachineError names the target and the reason.
+  /// Writes and fsyncs the bytes. MachineError names the target and the reason; InputError for an
+  /// empty path.
   PendingFile(std::filesystem::path target, std::span<const std::byte> bytes);
   /// Only chooses the temporary name; somebody else writes the file and then calls `sync`.
   explicit PendingFile(std::filesystem::path target);
@@ -27,7 +28,9 @@ class PendingFile {
   void sync() const;
   /// Gives the file its name in one step, replacing what had it. False if the temporary file has
   /// disappeared; MachineError for any other failure. `sync_folder` makes it last.
-  bool publish();
+  [[nodiscard]] bool publish();
+  /// The same where nobody may have removed the temporary file: then a MachineError too.
+  void publish_or_fail();
 
  private:
   std::filesystem::path target_;

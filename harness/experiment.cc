@@ -4,6 +4,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <sstream>
 
@@ -31,6 +32,17 @@ double measure_number(const std::string& path, const std::string& key, const tom
   return *number;
 }
 
+template <typename Integer>
+Integer whole_number(const std::string& path, const std::string& key, const toml::node& value,
+                     double min, double max) {
+  const double number = measure_number(path, key, value, min, max);
+  if (number != std::floor(number)) {
+    fail(location(path, value), fmt::format("{} = '{}' is not legal: a whole number from {} to {}",
+                                            key, number, min, max));
+  }
+  return static_cast<Integer>(number);
+}
+
 void read_measure_key(const std::string& path, const std::string& key, const toml::node& value,
                       MeasureSettings& measure) {
   if (key == "precision") {
@@ -38,11 +50,11 @@ void read_measure_key(const std::string& path, const std::string& key, const tom
   } else if (key == "budget_s") {
     measure.budget_s = measure_number(path, key, value, 1e-4, 86400);
   } else if (key == "min_blocks") {
-    measure.min_blocks = static_cast<int>(measure_number(path, key, value, 1, 1e6));
+    measure.min_blocks = whole_number<int>(path, key, value, 1, 1e6);
   } else if (key == "processes") {
-    measure.processes = static_cast<int>(measure_number(path, key, value, 1, 1000));
+    measure.processes = whole_number<int>(path, key, value, 1, 1000);
   } else if (key == "seed") {
-    measure.seed = static_cast<std::uint64_t>(measure_number(path, key, value, 0, 9e15));
+    measure.seed = whole_number<std::uint64_t>(path, key, value, 0, 9e15);
   } else {
     fail(location(path, value),
          fmt::format("unknown key '{}' in [measure]{}", key, suggestion(key, kMeasureKeys)));
@@ -61,10 +73,11 @@ void read_quick(const std::string& path, const toml::table& quick, Experiment& e
       read_measure_key(path, key, value, experiment.measure);
       continue;
     }
+    if (key == "op") fail(location(path, value), "op cannot be changed by [quick]");
     bool used = false;
     for (Sweep& sweep : experiment.sweeps) {
       const std::vector<std::string> words = sweep_words(*sweep.op);
-      if (key == "op" || std::find(words.begin(), words.end(), key) == words.end()) continue;
+      if (std::find(words.begin(), words.end(), key) == words.end()) continue;
       used = true;
       // A sweep that never mentions a key keeps that key's default.
       if (std::find(sweep.keys.begin(), sweep.keys.end(), key) != sweep.keys.end()) {
@@ -76,10 +89,12 @@ void read_quick(const std::string& path, const toml::table& quick, Experiment& e
       for (const Sweep& sweep : experiment.sweeps) {
         for (const std::string& word : sweep_words(*sweep.op)) known.push_back(word);
       }
+      std::erase(known, "op");
       fail(location(path, value),
            fmt::format("unknown key '{}' in [quick]{}", key, suggestion(key, known)));
     }
   }
+  for (const Sweep& sweep : experiment.sweeps) require_source(sweep, "with [quick], ");
 }
 
 nlohmann::json to_json(const toml::table& table) {
@@ -89,6 +104,12 @@ nlohmann::json to_json(const toml::table& table) {
 }
 
 }  // namespace
+
+const std::vector<std::string>& known_distributions() {
+  static const std::vector<std::string> kWords = {"normal",   "uniform", "integer", "outlier",
+                                                  "positive", "scaled",  "file"};
+  return kWords;
+}
 
 Experiment read_experiment(const std::string& path, bool quick) {
   Experiment experiment;

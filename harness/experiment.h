@@ -18,6 +18,7 @@ struct MeasureSettings {
   int min_blocks = 32;
   int processes = 1;
   std::uint64_t seed = 1;
+  std::int64_t max_samples = 2048;  ///< of a case in one process; no key of the table
 };
 
 /// One key of a sweep with its values, as text.
@@ -41,8 +42,8 @@ struct Sweep {
   std::vector<ShapeRow> shapes = {{}};
   std::vector<Axis> axes;  ///< keys of the op
   std::vector<std::string> distributions = {"normal"};
-  std::vector<std::string> tensors;  ///< with distribution "file"
-  std::string file;
+  std::vector<std::string> files;    ///< with distribution "file"
+  std::vector<std::string> tensors;  ///< the same; each is read from each of the files
   std::vector<int> threads = {1};
   std::vector<std::string> caches = {"warm"};
 };
@@ -56,6 +57,9 @@ struct Experiment {
   MeasureSettings measure;
   nlohmann::json figures;  ///< [figure.*] as written
 };
+
+/// The words of `distribution`: what an op draws, and "file".
+const std::vector<std::string>& known_distributions();
 
 /// Reads and validates; `quick` applies the file's [quick] table. Every error is an InputError
 /// "file:line: …" with the nearest right word.

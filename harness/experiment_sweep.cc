@@ -18,8 +18,6 @@ namespace fs = std::filesystem;
 
 const std::vector<std::string> kSweepKeys = {"op",     "variant", "shapes",       "file",
                                              "tensor", "threads", "distribution", "cache"};
-const std::vector<std::string> kDistributions = {"normal",   "uniform", "integer", "outlier",
-                                                 "positive", "scaled",  "file"};
 
 // Globs of a word key become the words they match; other values are checked one by one.
 std::vector<std::string> expand(const std::string& where, const Key& key,
@@ -54,12 +52,14 @@ const Key* find_key(const Op& op, std::string_view name) {
   return nullptr;
 }
 
-std::vector<ShapeRow> read_shapes(const std::string& path, const Op& op) {
+void append_shapes(const std::string& path, const Op& op, std::vector<ShapeRow>& result) {
   std::string text;
   const toml::table root = parse_toml_file(path, text);
+  for (const auto& [key, value] : root) {
+    check_words(location(path, value), "key", {std::string(key.str())}, {"shape"});
+  }
   const toml::array* rows = root["shape"].as_array();
   if (rows == nullptr || rows->empty()) fail(path, "no [[shape]] rows");
-  std::vector<ShapeRow> result;
   for (const toml::node& node : *rows) {
     const std::string where = location(path, node);
     const toml::table* table = node.as_table();
@@ -80,7 +80,6 @@ std::vector<ShapeRow> read_shapes(const std::string& path, const Op& op) {
     }
     result.push_back(row);
   }
-  return result;
 }
 
 // A number, "all" cores, or "doubling": 1, 2, 4 … and all cores.
@@ -127,16 +126,18 @@ void read_sweep_key(const std::string& path, const std::string& key, const toml:
     sweep.variants = given;
     sweep.variants_where = where;
   } else if (key == "shapes") {
-    const fs::path file = fs::path(path).parent_path() / given.at(0);
-    sweep.shapes = read_shapes(file.string(), *sweep.op);
+    sweep.shapes.clear();
+    for (const std::string& file : given) {
+      append_shapes(fs::path(path).parent_path() / file, *sweep.op, sweep.shapes);
+    }
   } else if (key == "file") {
-    sweep.file = given.at(0);
+    sweep.files = given;
   } else if (key == "tensor") {
     sweep.tensors = given;
   } else if (key == "threads") {
     sweep.threads = thread_counts(where, given);
   } else if (key == "distribution") {
-    check_words(where, key, given, kDistributions);
+    check_words(where, key, given, known_distributions());
     sweep.distributions = given;
   } else if (key == "cache") {
     check_words(where, key, given, {"warm", "cold"});
@@ -168,12 +169,16 @@ Sweep read_sweep(const std::string& path, const toml::node& node) {
     sweep.keys.emplace_back(key.str());
     if (key.str() != "op") read_sweep_key(path, sweep.keys.back(), value, sweep);
   }
+  require_source(sweep, "");
+  return sweep;
+}
+
+void require_source(const Sweep& sweep, const std::string& by) {
   const bool from_file = std::find(sweep.distributions.begin(), sweep.distributions.end(),
                                    "file") != sweep.distributions.end();
-  if (from_file && (sweep.file.empty() || sweep.tensors.empty())) {
-    fail(sweep.where, "distribution \"file\" needs the keys file and tensor");
+  if (from_file && (sweep.files.empty() || sweep.tensors.empty())) {
+    fail(sweep.where, by + "distribution \"file\" needs the keys file and tensor");
   }
-  return sweep;
 }
 
 }  // namespace pareto

@@ -12,9 +12,8 @@ namespace {
 
 using nlohmann::json;
 
-// A rate above the ceiling by more than this is measured again and then called suspect.
-constexpr double kSuspectFraction = 1.05;
 constexpr double kProbeAgainS = 0.5;
+
 double attainable(const GroupMember& member, const Work& work, const Ceilings& ceilings) {
   const bool warm = member.subject->cache == "warm";
   return ceilings.attainable_s({.unit = member.subject->variant->unit,
@@ -38,18 +37,13 @@ Ceilings ceilings_of(const GroupMember& member) {
 void record_rates(GroupMember& member, const Work& work, const Ceilings& ceilings) {
   json& row = member.record.row;
   if (!row["time_median_s"].is_number()) return;
-  const double median = row["time_median_s"];
-  row["flops_per_s"] = work.flops / median;
-  row["bytes_per_s"] = work.bytes / median;
   double ceiling_s = attainable(member, work, ceilings);
-  if (ceiling_s / median > kSuspectFraction) {
+  if (ceiling_s / row["time_median_s"].get<double>() > kSuspectFraction) {
     // The ceiling may have been measured in a slow moment: once more, beside the result.
     ceiling_s = std::min(ceiling_s, attainable(member, work, ceilings_of(member)));
   }
-  const double fraction = ceiling_s / median;
   row["ceiling_s"] = number_or_null(ceiling_s);
-  row["ceiling_fraction"] = number_or_null(fraction);
-  row["suspect"] = fraction > kSuspectFraction;
+  put_rates(row);
 }
 
 void record_energy(GroupMember& member) {
@@ -90,11 +84,7 @@ void record_series(GroupMember& member, const Series& series, int process) {
 }
 
 void forget_times(GroupMember& member) {
-  for (const char* column : {"time_median_s", "time_lo_s", "time_hi_s"}) {
-    member.record.row[column] = nullptr;
-  }
-  member.record.row["samples"] = 0;
-  member.record.samples = {};
+  forget_times(member.record);
   member.timed = false;
 }
 
@@ -115,10 +105,12 @@ void record_work(GroupMember& member, const Ceilings& ceilings, bool energy) {
   put_metrics(row, "kernel", agreement.kernel);
   put_metrics(row, "compression", agreement.compression);
   if (member.timed) record_rates(member, work, ceilings);
-  if (energy && member.timed) {
-    record_energy(member);
+  if (!energy) {
+    row["energy_reason"] = kEnergyNotAsked;
+  } else if (!member.timed) {
+    row["energy_reason"] = "the case was not timed";
   } else {
-    row["energy_reason"] = "not asked for (--energy)";
+    record_energy(member);
   }
 }
 

@@ -92,6 +92,7 @@ class GroupRun {
         const std::string hash = record.row.at("case");
         const auto [entry, added] = by_hash.try_emplace(hash, record);
         if (!added) join_process(entry->second, record);
+        if (is_refused(entry->second) || is_unprepared(entry->second)) done_.insert(hash);
       }
     }
     std::vector<CaseRecord> records;
@@ -110,7 +111,9 @@ class GroupRun {
   // Measures what is left of the group; each crash takes one case out and starts again.
   std::vector<CaseRecord> one_process() {
     Group left = group_;
-    std::erase_if(left.cases, [&](const Case& c) { return crashed_.contains(c.hash); });
+    std::erase_if(left.cases, [&](const Case& c) {
+      return crashed_.contains(c.hash) || done_.contains(c.hash);
+    });
     while (!left.cases.empty()) {
       board_.clear();
       const double limit_s = std::max(kLeastPatienceS, kPatience * left.estimated_s);
@@ -151,13 +154,14 @@ class GroupRun {
   SessionOptions session_;
   StatusBoard board_;
   std::map<std::string, CaseRecord> crashed_;
+  std::set<std::string> done_;  ///< cases that further processes leave alone: they have no times
 };
 
 }  // namespace
 
 std::vector<CaseRecord> measure_isolated(const Group& group, const MeasureSettings& measure,
                                          const RunOptions& options, const Ceilings& ceilings,
-                                         std::set<std::string>& battery_passed) {
+                                         const std::set<std::string>& battery_passed) {
   // Asked here, since a group's process may start none: it wants to know when it probes a ceiling
   // again.
   static_cast<void>(device_info());

@@ -25,10 +25,10 @@ struct RunOptions {
 };
 
 /// Measures one group in child processes and returns the merged records; a crash or hang of a
-/// variant becomes its failed record and the others are measured without it. `battery_passed` is
-/// read and extended.
+/// variant becomes its failed record and the others are measured without it. `battery_passed`:
+/// see SessionOptions.
 std::vector<CaseRecord> measure_isolated(const Group& group, const MeasureSettings& measure,
                                          const RunOptions& options, const Ceilings& ceilings,
-                                         std::set<std::string>& battery_passed);
+                                         const std::set<std::string>& battery_passed);
 
 }  // namespace pareto

@@ -158,7 +158,11 @@ class Session {
     options.own.push_back(std::move(own));
     const CheckReport report =
         check_variant(open(*subject.variant), subject.problem, pool_, options);
-    set_status(member.record, report.status, report.message);
+    std::string message = report.message;
+    if (message.empty() && report.spread > 0) {
+      message = fmt::format("not deterministic: repeats differ by up to {:.3g}", report.spread);
+    }
+    set_status(member.record, report.status, message);
     member.record.row["bound_max"] = number_or_null(report.bound_max);
     member.record.row["bound_median"] = number_or_null(report.bound_median);
     member.record.row["rms_ratio"] = number_or_null(report.rms_ratio);
@@ -193,6 +197,7 @@ class Session {
     options.precision = options_.measure.precision;
     options.budget_s = options_.measure.budget_s;
     options.min_blocks = options_.measure.min_blocks;
+    options.max_samples = options_.measure.max_samples;
     options.seed = options_.measure.seed + static_cast<std::uint64_t>(options_.process);
     options.core_clock_hz = core_clock_hz;
     std::vector<Series> series = sample_group(subjects, options);

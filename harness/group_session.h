@@ -15,7 +15,7 @@ namespace pareto {
 
 struct SessionOptions {
   MeasureSettings measure;
-  bool check = true;  ///< check before timing; false only in the further processes of a case
+  bool check = true;  ///< before timing; once per case, so not in its further processes
   bool energy = false;
   int process = 0;        ///< number of this process among `measure.processes`
   std::string group_run;  ///< id of this go over the group

@@ -1,6 +1,7 @@
 #include "harness/joined_processes.h"
 
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,15 @@ std::vector<double> block_medians_of(const SampleSet& samples, std::int32_t proc
 }  // namespace
 
 void join_process(CaseRecord& record, const CaseRecord& more) {
+  const std::string failed(name_of(CheckStatus::kFail));
+  if (more.row.value("check_status", "") == failed &&
+      record.row.value("check_status", "") != failed) {
+    for (const char* column : {"check_status", "check_message"}) {
+      record.row[column] = more.row.at(column);
+    }
+    if (is_refused(record)) forget_times(record);
+  }
+  if (is_refused(record)) return;
   SampleSet& into = record.samples;
   const SampleSet& from = more.samples;
   into.seconds.insert(into.seconds.end(), from.seconds.begin(), from.seconds.end());
@@ -48,6 +58,7 @@ void summarize_processes(CaseRecord& record, int processes) {
   record.row["time_lo_s"] = number_or_null(interval.lo);
   record.row["time_hi_s"] = number_or_null(interval.hi);
   record.row["samples"] = record.samples.size();
+  put_rates(record.row);
 }
 
 }  // namespace pareto

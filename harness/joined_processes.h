@@ -5,10 +5,11 @@
 
 namespace pareto {
 
-/// Samples of one more process join those of the first; the row keeps the first's checks.
+/// Samples of one more process join those of the first, whose checks the row keeps; but a failure
+/// stays, and takes the times of a variant of ours away.
 void join_process(CaseRecord& record, const CaseRecord& more);
 
-/// Median and interval over the samples of processes 0 to `processes` − 1.
+/// Median, interval and rates over the samples of processes 0 to `processes` − 1.
 void summarize_processes(CaseRecord& record, int processes);
 
 }  // namespace pareto

@@ -13,8 +13,7 @@ namespace pareto {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr int kSmClock = 1;         // NVML_CLOCK_SM
-constexpr int kGpuTemperature = 0;  // NVML_TEMPERATURE_GPU
+constexpr int kSmClock = 1;  // NVML_CLOCK_SM
 
 using Gpu = void*;  // nvmlDevice_t, opaque
 
@@ -30,7 +29,6 @@ struct Nvml::Library {
   int (*total_energy)(Gpu, unsigned long long*) = nullptr;
   int (*clock)(Gpu, int, unsigned*) = nullptr;
   int (*power_limit)(Gpu, unsigned*) = nullptr;
-  int (*temperature)(Gpu, int, unsigned*) = nullptr;
   int (*ecc_mode)(Gpu, int*, int*) = nullptr;
   int (*mig_mode)(Gpu, unsigned*, unsigned*) = nullptr;
 
@@ -50,7 +48,6 @@ struct Nvml::Library {
     find(total_energy, "nvmlDeviceGetTotalEnergyConsumption");
     find(clock, "nvmlDeviceGetClockInfo");
     find(power_limit, "nvmlDeviceGetEnforcedPowerLimit");
-    find(temperature, "nvmlDeviceGetTemperature");
     find(ecc_mode, "nvmlDeviceGetEccMode");
     find(mig_mode, "nvmlDeviceGetMigMode");
     return find(init, "nvmlInit_v2") && find(error_string, "nvmlErrorString") &&
@@ -105,13 +102,6 @@ double Nvml::power_limit_w() const {
   const bool known =
       library_->power_limit != nullptr && library_->power_limit(gpu_, &milliwatts) == 0;
   return known ? 1e-3 * milliwatts : kNaN;
-}
-
-double Nvml::temperature_c() const {
-  unsigned celsius = 0;
-  const bool known = library_->temperature != nullptr &&
-                     library_->temperature(gpu_, kGpuTemperature, &celsius) == 0;
-  return known ? celsius : kNaN;
 }
 
 std::string Nvml::ecc() const {

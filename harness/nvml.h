@@ -21,7 +21,6 @@ class Nvml {
   [[nodiscard]] std::string driver() const;
   [[nodiscard]] double sm_clock_hz() const;
   [[nodiscard]] double power_limit_w() const;
-  [[nodiscard]] double temperature_c() const;
   /// "on", "off" or the driver's reason.
   [[nodiscard]] std::string ecc() const;
   /// The GPU is split into instances that share its counters.

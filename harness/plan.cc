@@ -129,28 +129,30 @@ class Expander {
       return;
     }
     for (const std::string& distribution : sweep.distributions) {
-      const bool from_file = distribution == "file";
-      const std::vector<std::string> none = {""};
-      for (const std::string& tensor : from_file ? sweep.tensors : none) {
-        add_source(sweep, row, problem, distribution, tensor);
+      if (distribution != "file") {
+        add_source(sweep, row, problem, {.distribution = distribution});
+        continue;
+      }
+      for (const std::string& file : sweep.files) {
+        for (const std::string& tensor : sweep.tensors) {
+          add_source(sweep, row, problem,
+                     {.distribution = distribution, .file = file, .tensor = tensor});
+        }
       }
     }
   }
 
-  void add_source(const Sweep& sweep, const ShapeRow& row, Problem problem,
-                  const std::string& distribution, const std::string& tensor) {
-    Source source{.distribution = distribution, .seed = experiment_.measure.seed};
+  void add_source(const Sweep& sweep, const ShapeRow& row, Problem problem, Source source) {
+    source.seed = experiment_.measure.seed;
     std::string reason;
-    if (distribution == "file") {
-      source.file = sweep.file;
-      source.tensor = tensor;
-      const FileTensor& entry = files_.get(sweep.file, tensor);
+    if (source.distribution == "file") {
+      const FileTensor& entry = files_.get(source.file, source.tensor);
       source.content = entry.content;
       try {
         take_sizes(problem, entry.inputs, settings_);
       } catch (const InputError& error) {
         throw InputError(
-            fmt::format("{}: {}:{}: {}", sweep.where, sweep.file, tensor, error.what()));
+            fmt::format("{}: {}:{}: {}", sweep.where, source.file, source.tensor, error.what()));
       }
     }
     try {

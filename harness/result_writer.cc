@@ -280,7 +280,7 @@ void ResultWriter::finish() {
   write_provenance();
   file_.close();
   pending_.sync();
-  pending_.publish();
+  pending_.publish_or_fail();
   sync_folder(std::filesystem::absolute(path_).parent_path());
 }
 

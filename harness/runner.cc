@@ -117,7 +117,8 @@ RunSummary run_plan(const Plan& plan, const MeasureSettings& measure, const RunO
                       .build = build_id(),
                       .processes = measure.processes,
                       .precision = measure.precision,
-                      .budget_s = measure.budget_s};
+                      .budget_s = measure.budget_s,
+                      .energy = options.energy};
   std::vector<const Group*> groups;
   for (const Group& group : plan.groups) {
     const std::vector<CaseRecord> found = finished_records(group, demand, options.folder);

@@ -72,7 +72,7 @@ Entry parse_entry(const std::string& path, const std::string& name, const json& 
     entry.shape = Shape(std::span<const std::int64_t>(extents));
   } catch (const json::exception& error) {
     refuse(path, fmt::format("tensor '{}': {}", name, error.what()));
-  } catch (const InputError& error) {
+  } catch (const Error& error) {
     refuse(path, fmt::format("tensor '{}': {}", name, error.what()));
   }
   const std::size_t element = element_bytes(entry.dtype);
@@ -257,7 +257,7 @@ void write_safetensors(const std::string& path, const TensorMap& tensors) {
   bytes += text;
   bytes += data;
   PendingFile pending(path, std::as_bytes(std::span<const char>(bytes)));
-  pending.publish();
+  pending.publish_or_fail();
 }
 
 }  // namespace pareto

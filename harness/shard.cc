@@ -38,7 +38,8 @@ int environment_integer(const char* name, int otherwise) {
 
 }  // namespace
 
-void parse_shard(const std::string& text, PlanOptions& options) {
+std::string parse_shard(const std::string& text, PlanOptions& options) {
+  std::string asked;
   if (text == "auto") {
     for (const SchedulerVariables& scheduler : kSchedulers) {
       const int rank = environment_integer(scheduler.rank, -1);
@@ -46,6 +47,7 @@ void parse_shard(const std::string& text, PlanOptions& options) {
       if (rank < 0 || count < 1) continue;
       options.shard = rank - environment_integer(scheduler.first, 0) + 1;
       options.shards = count;
+      asked = scheduler.name;
       break;
     }
   } else {
@@ -57,6 +59,7 @@ void parse_shard(const std::string& text, PlanOptions& options) {
   if (options.shards < 1 || options.shard < 1 || options.shard > options.shards) {
     throw InputError(fmt::format("--shard '{}': I/N with I from 1 to N, or auto", text));
   }
+  return asked;
 }
 
 }  // namespace pareto

@@ -18,6 +18,7 @@ namespace pareto {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::int64_t kWidestElement = 8;
 
 // A format of `exponent_bits` and `mantissa_bits` with IEEE specials, in the low bits of `bits`.
 double decode_ieee(std::uint32_t bits, int exponent_bits, int mantissa_bits) {
@@ -112,6 +113,15 @@ Shape::Shape(std::span<const std::int64_t> extents) : rank_(static_cast<int>(ext
                                  static_cast<int>(kMaxRank)));
   }
   std::copy(extents.begin(), extents.end(), extent_.begin());
+  // Products that wrap would make a small tensor of a huge one; its bytes must not wrap either.
+  std::int64_t bytes = kWidestElement;
+  bool wraps = false;
+  for (const std::int64_t extent : extents) {
+    wraps = __builtin_mul_overflow(bytes, extent, &bytes) || wraps;
+  }
+  if (wraps && std::find(extents.begin(), extents.end(), 0) == extents.end()) {
+    throw MachineError(fmt::format("out of memory: a tensor of {} elements", text()));
+  }
 }
 
 std::string Shape::text() const {

@@ -26,9 +26,10 @@ struct PathSpec {
 
 PathSpec split(const std::string& spec) {
   const std::size_t colon = spec.find(":/");
-  if (colon == std::string::npos || fs::exists(spec)) return {spec};
+  std::error_code unknown;  // the reason shows when the file is opened
+  if (colon == std::string::npos || fs::exists(spec, unknown)) return {spec};
   const std::string before = spec.substr(0, colon);
-  if (fs::is_directory(before)) return {before + spec.substr(colon + 1)};
+  if (fs::is_directory(before, unknown)) return {before + spec.substr(colon + 1)};
   return {before, spec.substr(colon + 1)};
 }
 
@@ -135,6 +136,8 @@ Shape shape_of(const H5File& file, hid_t dataset, const std::string& where) {
     return Shape(std::span<const std::int64_t>(sizes));
   } catch (const InputError& error) {
     throw InputError(fmt::format("{} is {}", where, error.what()));
+  } catch (const MachineError& error) {
+    throw MachineError(fmt::format("{}: {}", where, error.what()));
   }
 }
 
@@ -220,14 +223,15 @@ void write_hdf5(const PathSpec& spec, const TensorMap& tensors) {
   const std::string prefix = spec.group.ends_with('/') ? spec.group : spec.group + "/";
   for (const auto& [name, tensor] : tensors) write_tensor(file, prefix + name, tensor);
   file.close();
-  pending.publish();
+  pending.publish_or_fail();
 }
 
 // "A,B" are two files unless that is the name of one.
 std::vector<std::string> parts_of(const std::string& path_spec) {
   std::vector<std::string> parts;
   std::string rest = path_spec;
-  for (std::size_t comma = rest.find(','); comma != std::string::npos && !fs::exists(rest);
+  std::error_code unknown;
+  for (std::size_t comma = rest.find(','); comma != std::string::npos && !fs::exists(rest, unknown);
        comma = rest.find(',')) {
     parts.push_back(rest.substr(0, comma));
     rest.erase(0, comma + 1);

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "harness/durable_file.h"
 #include "harness/errors.h"
 
 namespace pareto {
@@ -54,8 +55,10 @@ void check_words(const std::string& where, std::string_view key,
 }
 
 toml::table parse_toml_file(const std::string& path, std::string& text) {
+  refuse_special_file(path);
+  std::error_code unknown;  // the reason shows when the file is opened
+  const bool folder = fs::is_directory(path, unknown);
   std::ifstream file(path);
-  const bool folder = fs::is_directory(path);
   if (!file || folder) {
     throw InputError(fmt::format("{}: {}", path, std::strerror(folder ? EISDIR : errno)));
   }

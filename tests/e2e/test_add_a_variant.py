@@ -40,6 +40,12 @@ def run_in_build(command):
     subprocess.run(command, cwd=BUILD, check=True, capture_output=True, text=True)
 
 
+def with_twice_the_answer(code, name, declares=""):
+    """The kernel of the walk-through gone wrong, as another variant."""
+    code = code.replace('"dot_fp32"', f'"{name}"').replace("= sum;", "= 2 * sum;")
+    return code.replace(".keeps_operands = true,", f".keeps_operands = true,{declares}")
+
+
 def compile_like_neighbour(source, target):
     for entry in json.loads((BUILD / "compile_commands.json").read_text()):
         if entry["file"].endswith(NEIGHBOUR) and "/asan/" not in entry["command"]:
@@ -64,10 +70,14 @@ def variant(tmp_path_factory):
     """Name of the variant; the program under test is one that has it."""
     folder = tmp_path_factory.mktemp("variant")
     name, code = code_block()
-    source = folder / f"{name}.cc"
-    source.write_text(code)
-    compile_like_neighbour(source, folder / "new.o")
-    link_with(folder / "new.o", folder / "pareto")
+    sources = {
+        name: code,
+        "wrong_ours": with_twice_the_answer(code, "wrong_ours"),
+        "wrong_library": with_twice_the_answer(code, "wrong_library", ".baseline = true,"),
+    }
+    for stem, text in sources.items():
+        compile_like_neighbour(write(folder / f"{stem}.cc", text), folder / f"{stem}.o")
+    link_with(" ".join(str(folder / f"{stem}.o") for stem in sources), folder / "pareto")
     before, program.PROGRAM = program.PROGRAM, str(folder / "pareto")
     yield name
     program.PROGRAM = before
@@ -100,3 +110,21 @@ def test_runs_in_an_experiment(variant, tmp_path):
     (case,) = pareto_json("show", tmp_path / "r.h5")["cases"]
     assert case["variant"] == variant
     assert case["check_status"] == "pass"
+
+
+@pytest.mark.usefixtures("variant")
+@pytest.mark.parametrize(("wrong", "code"), [("wrong_ours", 1), ("wrong_library", 0)])
+def test_only_our_own_failures_fail_a_command(wrong, code, tmp_path):
+    experiment = write(tmp_path / "e.toml", EXPERIMENT.replace("dot_*", wrong))
+    checked = pareto("check", f"^qgemm/{wrong} ")
+    assert checked.returncode == code, checked.stdout
+    assert ("1 of baselines failed" in checked.stdout) == (code == 0)
+    words = ["--variant", wrong, "--set", "M=4", "N=16", "K=32", "--budget", "0.05"]
+    assert pareto("time", "qgemm", *words).returncode == code
+    assert pareto("bench", experiment).returncode == code
+    cases, results = tmp_path / "cases", tmp_path / "r.h5"
+    assert pareto("run", experiment, "-o", cases).returncode == code
+    assert pareto("merge", cases, "-o", results).returncode == 0
+    (case,) = pareto_json("show", results)["cases"]
+    assert case["check_status"] == "fail"
+    assert pareto("repro", results, case["case"], "--iterations", 5).returncode == code

@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from program import pareto, pareto_json, write
+from program import PROGRAM, pareto, pareto_json, write
 
 SWEEP = '[[sweep]]\nop = "qgemm"\nvariant = "scalar"\nN = 8\nK = 8\n'
 FIGURE = SWEEP + '[figure.f]\nkind = "frontier"\n'
@@ -33,7 +34,9 @@ def one_line(result, code, *parts):
         ("x = [\n", ["bad.toml:", "not TOML"]),
         ("", ["bad.toml", "no [[sweep]]"]),
         (SWEEP + "[quick]\nNN = 4\n", ["bad.toml:7", "'NN'", "[quick]"]),
+        (SWEEP + "[quick]\nop = 'sparse'\n", ["bad.toml:7", "op cannot be changed by [quick]"]),
         (SWEEP + "[measure]\nbudget_s = 0\n", ["bad.toml:7", "budget_s"]),
+        (SWEEP + "[measure]\nprocesses = 1.9\n", ["bad.toml:7", "'1.9'", "a whole number"]),
         (FIGURE + 'x = "time_medan_s"\n', ["bad.toml:8", "'time_medan_s'", "'time_median_s'"]),
         (FIGURE + 'y = "variant"\n', ["bad.toml:8", "column of numbers", "'variant'"]),
         (FIGURE + 'ceilin = "read_dram"\n', ["bad.toml:8", "unknown key 'ceilin'"]),
@@ -64,8 +67,22 @@ def test_arguments(tmp_path):
         one_line(pareto("time", "qgemm", "--variant", "scalar", option, "nan"), 2, option, "'nan'")
     one_line(pareto("compare", "a.h5", "b.h5", "--margin", "nan"), 2, "--margin", "'nan'")
     one_line(pareto("plan", tmp_path), 2, "Is a directory")
+    one_line(pareto("plan", "n" * 300), 2, "nnn", "File name too long")
+    one_line(pareto("plan", "/dev/zero", timeout=60), 2, "/dev/zero", "not a regular file")
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    one_line(pareto("plan", tmp_path / "loop.toml"), 2, "loop.toml", "Too many levels")
     one_line(pareto("show", good), 2, "good.toml")
     one_line(pareto("show", tmp_path / "none.h5"), 2, "none.h5")
+
+
+def test_a_scheduler_that_is_not_there_is_said(tmp_path):
+    good = write(tmp_path / "good.toml", SWEEP)
+    variables = {"SLURM_ARRAY_TASK_ID": "", "SLURM_PROCID": "", "OMPI_COMM_WORLD_RANK": ""}
+    words = ["plan", good, "--shard", "auto"]
+    second = pareto(*words, env={**variables, "PMI_RANK": "1", "PMI_SIZE": "2"})
+    assert "shard 2/2 (from the variables of PMI)" in second.stderr
+    alone = pareto(*words, env={**variables, "PMI_RANK": ""})
+    assert "shard 1/1 (no scheduler's variables are set)" in alone.stderr
 
 
 def test_eval_tensors(tmp_path):
@@ -125,6 +142,21 @@ def test_unwritable_output(tmp_path):
     blocked = write(tmp_path / "file", "not a folder")
     one_line(pareto("run", good, "-o", blocked), 2, "file", "must be a folder")
     one_line(pareto("run", good, "-o", "/proc/cases"), 4, "/proc/cases")
+
+
+def test_what_cannot_be_written_is_no_success(tmp_path):
+    path = tmp_path / "in.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["w"] = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    words = ["eval", "qgemm", "--variant", "scalar", "--in", path]
+    one_line(pareto(*words, "--out", ""), 2, "--out ''", "names no file")
+    one_line(pareto("merge", tmp_path, "-o", ""), 2, "-o ''", "names no file")
+    for verb in (["machine"], ["list", "--json"], ["check", "^qgemm/scalar fp32 "]):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run(
+                [PROGRAM, *verb], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        one_line(result, 4, "No space left on device")
 
 
 def test_eval_does_not_overwrite_its_input(tmp_path):

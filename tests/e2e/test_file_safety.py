@@ -134,6 +134,11 @@ def test_tensors_beyond_memory_are_not_read(tmp_path):
     one_line(result, 4, "huge.h5", "'/w'", str(2**47), "are available")
     with open(tmp_path / "huge.safetensors", "wb") as file:
         file.truncate(2**42)
+    with h5py.File(tmp_path / "empty.h5", "w") as file:
+        file["x"], file["w"] = np.ones((2**32, 0), np.float32), np.ones((2**32, 0), np.float32)
+    for variant in ("scalar", "reference"):
+        empty = ["eval", "qgemm", "--variant", variant, "--in", "empty.h5", "--out", "y.h5"]
+        one_line(pareto(*empty, cwd=tmp_path), 4, "[4294967296, 4294967296]")
     words[words.index("huge.h5")] = "huge.safetensors"
     one_line(pareto(*words, cwd=tmp_path), 4, "huge.safetensors", str(2**43), "are available")
 

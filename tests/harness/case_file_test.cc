@@ -233,7 +233,7 @@ TEST_F(CaseFile, NamesOfCaseFilesAreRecognised) {
 TEST(CaseDemand, AsksForMachineBuildProcessesAndPrecision) {
   const CaseRecord record = make_record(0);  // reached 0.5 %
   const Demand met{.machine = "machine-a", .build = "build-1", .processes = 1, .precision = 0.006};
-  EXPECT_TRUE(valid_for(record, met));
+  EXPECT_EQ(why_not_valid(record.row, met), "");
   Demand demand = met;
   demand.machine = "machine-b";
   EXPECT_THAT(why_not_valid(record.row, demand), HasSubstr("machine"));
@@ -253,18 +253,32 @@ TEST(CaseDemand, WhatTheBudgetEndedCountsUnderTheSameBudget) {
   record.row["time_hi_s"] = nullptr;  // too few blocks for an interval
   const Demand demand{
       .machine = "machine-a", .build = "build-1", .processes = 1, .precision = 0.01, .budget_s = 2};
-  EXPECT_TRUE(valid_for(record, demand));
+  EXPECT_EQ(why_not_valid(record.row, demand), "");
   record.row["budget_s"] = 0.1;
-  EXPECT_FALSE(valid_for(record, demand));
+  EXPECT_NE(why_not_valid(record.row, demand), "");
   record.row["budget_s"] = 2;
   record.row["precision"] = 0.05;
-  EXPECT_FALSE(valid_for(record, demand));
+  EXPECT_NE(why_not_valid(record.row, demand), "");
+}
+
+TEST(CaseDemand, EnergyThatNobodyAskedForIsMeasuredWhenAsked) {
+  CaseRecord record = make_record(0);
+  Demand demand{.machine = "machine-a", .build = "build-1", .precision = 0.01, .energy = true};
+  record.row["energy_reason"] = "not asked for (--energy)";
+  EXPECT_EQ(why_not_valid(record.row, demand), "measured without energy");
+  demand.energy = false;
+  EXPECT_EQ(why_not_valid(record.row, demand), "");
+  demand.energy = true;
+  record.row["energy_reason"] = "no powercap here";
+  EXPECT_EQ(why_not_valid(record.row, demand), "");
 }
 
 TEST(CaseDemand, ACaseThatCouldNotBeTimedIsFinished) {
   CaseRecord record = make_record(0, 0);
   record.row["time_median_s"] = nullptr;
-  EXPECT_TRUE(valid_for(record, {.machine = "machine-a", .build = "build-1", .precision = 1e-9}));
+  EXPECT_EQ(
+      why_not_valid(record.row, {.machine = "machine-a", .build = "build-1", .precision = 1e-9}),
+      "");
 }
 
 }  // namespace

@@ -91,15 +91,6 @@ TEST(Columns, AreExplainedInTheReadme) {
   }
 }
 
-TEST(Columns, UnknownNameNamesTheNearest) {
-  try {
-    column_named("time_medain_s");
-    FAIL();
-  } catch (const InputError& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("time_median_s"));
-  }
-}
-
 TEST(Columns, RowsThatDoNotFitAreNamed) {
   EXPECT_EQ(row_mismatch({{"threads", 2}, {"time_median_s", 1}, {"energy_j", nullptr}}), "");
   EXPECT_THAT(row_mismatch({{"threads", 2.5}}), ::testing::HasSubstr("'threads' must be an int"));
@@ -125,6 +116,29 @@ TEST(Columns, WordsOfACaseFitTheTableAndGiveItBack) {
                                  ::testing::HasSubstr("--variant " + variant->name),
                                  ::testing::HasSubstr("seed=7")));
   }
+}
+
+TEST(Columns, RowsWithoutAWordOfTheCaseAreRefused) {
+  Case subject;
+  subject.variant = &find_variant(find_op("qgemm"), "scalar");
+  subject.problem = Problem(find_op("qgemm"));
+  const nlohmann::json whole = words_row(subject);
+  for (const char* name : {"op", "variant", "distribution", "seed", "threads", "cache"}) {
+    nlohmann::json row = whole;
+    row.erase(name);
+    EXPECT_THROW(case_from_row(row), InputError) << name;
+    row[name] = nullptr;
+    EXPECT_THROW(case_from_row(row), InputError) << name;
+  }
+}
+
+TEST(Columns, CommandsSurviveAShell) {
+  Case subject;
+  subject.variant = &find_variant(find_op("qgemm"), "scalar");
+  subject.problem = Problem(find_op("qgemm"));
+  subject.source = {.distribution = "file", .file = "Bob's layers.h5", .tensor = "a$b"};
+  EXPECT_THAT(subject.command(), ::testing::HasSubstr(R"('file=Bob'\''s layers.h5' 'tensor=a$b')"));
+  EXPECT_EQ(words_row(subject).at("command"), subject.command());
 }
 
 }  // namespace

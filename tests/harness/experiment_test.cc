@@ -13,6 +13,7 @@
 #include "harness/plan.h"
 #include "harness/registry.h"
 #include "harness/shard.h"
+#include "harness/tensor_file.h"
 
 namespace pareto {
 namespace {
@@ -70,6 +71,27 @@ TEST_F(ExperimentTest, ShapesAreRowsThatBelongTogether) {
       write("[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\nshapes = \"s.toml\"\nM = [1, 2]\n");
   const Plan plan = make_plan(read_experiment(path, false), {});
   EXPECT_EQ(plan.cases(), 4U);
+}
+
+TEST_F(ExperimentTest, ListsOfFilesMultiplyToo) {
+  write("[[shape]]\nN = 8\nK = 16\n", "s.toml");
+  write("[[shape]]\nN = 24\nK = 40\n[[shape]]\nN = 8\nK = 8\n", "t.toml");
+  const std::string head = "[[sweep]]\nop = \"qgemm\"\nvariant = \"scalar\"\n";
+  const auto cases = [&](const std::string& text) {
+    return make_plan(read_experiment(write(head + text), false), {}).cases();
+  };
+  EXPECT_EQ(cases("shapes = [\"s.toml\", \"t.toml\"]\nM = [1, 2]\n"), 6U);
+  std::string files;
+  for (const char* name : {"a.h5", "b.h5"}) {
+    TensorMap tensors;
+    tensors["x"] = HostTensor(DType::kF32, {2, 8});
+    tensors["w"] = HostTensor(DType::kF32, {4, 8});
+    tensors["x"].span<float>()[0] = static_cast<float>(files.size());
+    const std::string path = (folder_ / name).string();
+    write_tensors(path + ":/layer", tensors);
+    files += (files.empty() ? "\"" : ", \"") + path + "\"";
+  }
+  EXPECT_EQ(cases("distribution = \"file\"\nfile = [" + files + "]\ntensor = \"layer\"\n"), 2U);
 }
 
 TEST_F(ExperimentTest, QuickReplacesKeysAndKeepsHashes) {
@@ -179,11 +201,41 @@ TEST_F(ExperimentTest, ErrorsNameFileLineValueAndTheNearestWord) {
             std::string::npos);
   EXPECT_NE(error_of(std::string(kSweep) + "distribution = \"file\"\n").find("file and tensor"),
             std::string::npos);
+  EXPECT_EQ(error_of(std::string(kSweep) + "[quick]\nop = \"sparse\"\n"),
+            "e.toml:7: op cannot be changed by [quick]");
+}
+
+TEST_F(ExperimentTest, UnknownKeysOfAShapesFileAreErrors) {
+  write("titel = \"x\"\n[[shape]]\nN = 8\nK = 16\n", "s.toml");
+  EXPECT_EQ(error_of("[[sweep]]\nop = \"qgemm\"\nshapes = \"s.toml\"\n"),
+            "s.toml:1: unknown key 'titel'; known: shape");
+}
+
+TEST_F(ExperimentTest, CountsAreWholeNumbers) {
+  for (const char* line : {"processes = 1.9", "min_blocks = 2.7", "seed = 1.5"}) {
+    const std::string error = error_of(std::string(kSweep) + "[measure]\n" + line + "\n");
+    EXPECT_NE(error.find("is not legal: a whole number from"), std::string::npos) << error;
+  }
+  EXPECT_EQ(error_of(std::string(kSweep) + "[measure]\nprocesses = 2\nmin_blocks = 8.0\n"),
+            "no error");
+}
+
+TEST_F(ExperimentTest, QuickTooMustSayWhichFileToDrawFrom) {
+  const std::string text =
+      std::string(kSweep) + "distribution = \"normal\"\n[quick]\ndistribution = \"file\"\n";
+  for (const bool quick : {false, true}) {
+    EXPECT_EQ(error_of(text, quick),
+              "e.toml:1: with [quick], distribution \"file\" needs the keys file and tensor");
+  }
 }
 
 TEST_F(ExperimentTest, MissingFileIsOneError) {
   EXPECT_THROW(read_experiment((folder_ / "none.toml").string(), false), InputError);
   EXPECT_THROW(read_experiment(folder_.string(), false), InputError);
+  EXPECT_THROW(read_experiment(std::string(300, 'n'), false), InputError);
+  fs::create_symlink("loop.toml", folder_ / "loop.toml");
+  EXPECT_THROW(read_experiment((folder_ / "loop.toml").string(), false), InputError);
+  EXPECT_THROW(read_experiment("/dev/zero", false), InputError);
 }
 
 TEST_F(ExperimentTest, ShardsPartitionTheGroupsBeforeAnythingIsDropped) {
@@ -234,13 +286,23 @@ TEST(ParseShard, AutoReadsTheScheduler) {
   setenv("SLURM_ARRAY_TASK_MIN", "5", 1);
   setenv("SLURM_ARRAY_TASK_COUNT", "4", 1);
   PlanOptions options;
-  parse_shard("auto", options);
+  EXPECT_EQ(parse_shard("auto", options), "Slurm array");
   for (const char* name :
        {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"}) {
     unsetenv(name);
   }
   EXPECT_EQ(options.shard, 3);
   EXPECT_EQ(options.shards, 4);
+}
+
+TEST(ParseShard, AutoSaysThatThereIsNoScheduler) {
+  for (const char* name :
+       {"SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"}) {
+    unsetenv(name);
+  }
+  PlanOptions options;
+  EXPECT_EQ(parse_shard("auto", options), "");
+  EXPECT_EQ(options.shards, 1);
 }
 
 TEST(MatchesGlob, StarsAndQuestionMarks) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "harness/errors.h"
+#include "harness/experiment.h"
 
 namespace pareto {
 namespace {
@@ -112,6 +113,13 @@ TEST(Distributions, ScaledIsUnevenOverRowsAndColumns) {
   EXPECT_NEAR(mean, kColumns / 10.0, 1);
   // Of N(0,1) alone, the deviation is √(0.1·0.9·300) = 5.2.
   EXPECT_GT(std::sqrt(squares - mean * mean), 15);
+}
+
+TEST(Distributions, AreTheOnesThatExperimentsKnow) {
+  const std::span<const std::string> drawn = distribution_words();
+  std::vector<std::string> words(drawn.begin(), drawn.end());
+  words.emplace_back("file");
+  EXPECT_EQ(words, known_distributions());
 }
 
 TEST(Distributions, ElementsDoNotDependOnHowManyAreDrawn) {
