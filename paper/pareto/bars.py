@@ -4,15 +4,17 @@ import numpy as np
 
 from pareto import style
 from pareto.drawing import (
+    PROBLEM,
+    also_named,
     biggest_problem,
     describe,
+    drawable,
     is_baseline,
     is_hollow,
-    log_axis,
+    log_axis_of,
     set_title,
-    timed,
 )
-from pareto.labels import arithmetic, label
+from pareto.labels import arithmetics, bigger_is_better, label
 
 MOST_BARS = 16  # of one problem
 MOST_PANELS = 8
@@ -49,32 +51,31 @@ def draw_speeds(axes, rows, limit):
 
 def problems(cases):
     """The problems that several cases share, least work first; of many those with most cases."""
-    groups = [rows.sort_values("time_median_s") for _, rows in cases.groupby("group")]
+    groups = [rows.sort_values("time_median_s") for _, rows in cases.groupby(PROBLEM)]
     groups = [rows for rows in groups if len(rows) > 1] or groups
     groups.sort(key=lambda rows: -len(rows))  # stable: the same file gives the same figure
     return sorted(groups[:MOST_PANELS], key=lambda rows: rows["flops"].max())
 
 
-def bars_of_column(rows, column, limit):
-    rows = rows[rows[column].notna()].sort_values(column).head(limit)
+def bars_of_column(cases, column, limit):
+    rows = biggest_problem(cases)
+    rows = rows.sort_values(column, ascending=not bigger_is_better(column)).head(limit)
     figure, axes = style.new_figure(MARGIN_IN + BAR_IN * len(rows))
     draw_bars(axes, rows, rows[column])
-    log_axis(axes, "x")
+    log_axis_of(axes, "x", rows[column])
     figure.supxlabel(label(column), fontsize=8)
-    set_title(axes, rows.iloc[0])
+    set_title(axes, rows.iloc[0], also=also_named(cases))
     return figure
 
 
 def bars(cases, keys, title):
     """Speed of every variant relative to the fastest baseline, with intervals, a panel per problem;
     with a key `y` that column itself, of the problem with most cases."""
-    cases = timed(cases)
-    if cases.empty:
-        return None
-    cases = cases.assign(arithmetic=cases.apply(arithmetic, axis=1))
+    cases = drawable(cases, *([keys["y"]] if "y" in keys else []))
+    cases = cases.assign(arithmetic=arithmetics(cases))
     limit = int(keys.get("limit", MOST_BARS))
     if "y" in keys:
-        return bars_of_column(biggest_problem(cases), keys["y"], limit)
+        return bars_of_column(cases, keys["y"], limit)
     panels = problems(cases)
     counts = [min(len(rows), limit) for rows in panels]
     figure, axes = style.new_panels(
@@ -82,9 +83,8 @@ def bars(cases, keys, title):
     )
     for place, rows in zip(axes, panels, strict=True):
         draw_speeds(place, rows, limit)
-        place.set_title(
-            describe(rows.iloc[0], width=PANEL_TITLE_CHARACTERS), fontsize=5.5, loc="right"
-        )
+        title = describe(rows.iloc[0], also=also_named(cases), width=PANEL_TITLE_CHARACTERS)
+        place.set_title(title, fontsize=5.5, loc="right")
         place.tick_params(axis="x", labelsize=6)
     baseline = [is_baseline(rows).any() for rows in panels]
     what = "fastest baseline" if any(baseline) else "fastest variant"

@@ -4,25 +4,31 @@ import numpy as np
 
 from pareto import style
 from pareto.drawing import (
+    NoData,
+    also_named,
+    drawable,
     is_baseline,
     is_hollow,
     largest_of_the_rest,
     legend_outside,
     log_axis,
+    log_axis_of,
     set_title,
-    timed,
 )
-from pareto.labels import SIZES, arithmetic, label, shortened
+from pareto.labels import SIZES, bigger_is_better, label, line_names, shortened
 
 MOST_LINES = 10
 
 
-def best_lines(rows, x, y, limit, smaller_is_better):
+def best_lines(rows, x, y, limit):
     """Names of the lines worth drawing: the best at any place, and at least the best baseline."""
     places = rows.groupby("line")[x].nunique()
     rows = rows[rows["line"].map(places) > 1]
-    best = rows.groupby("line")[y].agg("min" if smaller_is_better else "max")
-    order = best.sort_values(ascending=smaller_is_better).index
+    if rows.empty:
+        raise NoData(f"column {x!r} has one value in the cases that differ in nothing else")
+    bigger = bigger_is_better(y)
+    best = rows.groupby("line")[y].agg("max" if bigger else "min")
+    order = best.sort_values(ascending=not bigger).index
     kept = list(order[:limit])
     baselines = [name for name in order if is_baseline(rows[rows["line"] == name]).any()]
     if baselines and baselines[0] not in kept:
@@ -31,10 +37,8 @@ def best_lines(rows, x, y, limit, smaller_is_better):
 
 
 def draw_line(axes, members, x, y, look, name, intervals=None):
-    """Medians over x; dashed: a baseline; hollow: its checks failed. True if it was drawn."""
+    """Medians of seeds, or of variants, over x; dashed: a baseline; hollow: its checks failed."""
     middle = members.groupby(x)[y].median().sort_index()
-    if len(middle) < 2:
-        return False
     colour, marker = look
     axes.plot(
         middle.index.astype(float),
@@ -48,7 +52,6 @@ def draw_line(axes, members, x, y, look, name, intervals=None):
     for place, low, high in intervals or []:
         if np.isfinite(low):
             axes.plot([place, place], [low, high], color=colour, linewidth=0.8)
-    return True
 
 
 def intervals_of(members, x, y):
@@ -79,7 +82,7 @@ def draw_ceiling(axes, cases, name, x):
 def scale_x(axes, values, x):
     ticks = sorted(values.astype(float).unique())
     if x == "threads" or len(ticks) <= 10:
-        if ticks[-1] / max(ticks[0], 1e-300) > 4:
+        if ticks[0] > 0 and ticks[-1] / ticks[0] > 4:
             axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [shortened(tick) for tick in ticks])
         axes.minorticks_off()
@@ -88,35 +91,28 @@ def scale_x(axes, values, x):
 def scaling(cases, keys, title):
     """A quantity over threads or a size, one line per variant; intervals drawn."""
     x, y = keys.get("x", "threads"), keys.get("y", "flops_per_s")
-    attrs = cases.attrs
-    cases = timed(cases)
-    if x not in cases:
-        return None
-    cases = largest_of_the_rest(cases[cases[x].notna() & cases[y].notna()], x)
-    if cases.empty or cases[x].nunique() < 2:
-        return None
-    names = cases.apply(arithmetic, axis=1)
     by = keys.get("by", "variant")
-    rows = cases.assign(line=cases[by].astype(str) + (" " + names if by == "variant" else ""))
+    attrs = cases.attrs
+    cases = drawable(cases, x, y)
+    rows = largest_of_the_rest(cases, x, by)
+    rows = rows.assign(line=line_names(rows, by, x))
     rows.attrs = attrs
-    kept = best_lines(rows, x, y, int(keys.get("limit", MOST_LINES)), not y.endswith("per_s"))
+    kept = best_lines(rows, x, y, int(keys.get("limit", MOST_LINES)))
     figure, axes = style.new_figure(3.4)
     for name, look in style.appearance(kept).items():
         members = rows[rows["line"] == name]
         draw_line(axes, members, x, y, look, name, intervals_of(members, x, y))
-    if not axes.lines:
-        return None
     if "ceiling" in keys:
         draw_ceiling(axes, rows, keys["ceiling"], x)
     if keys.get("log_y", False):
-        log_axis(axes, "y")
+        log_axis_of(axes, "y", rows[y])
     else:
         axes.set_ylim(bottom=0)
     scale_x(axes, rows[x], x)
     axes.set_xlabel(label(x))
     axes.set_ylabel(label(y))
     along = [c for c in SIZES if c in rows and (rows[c] == rows[x]).all()]
-    set_title(axes, rows.iloc[0], (x, *along))
+    set_title(axes, rows.iloc[0], (x, by, *along), also_named(cases))
     legend_outside(axes)
     return figure
 
@@ -124,30 +120,28 @@ def scaling(cases, keys, title):
 def crossover(cases, keys, title):
     """Speed-up over the dense baseline against sparsity; where a line passes 1 it pays."""
     x = keys.get("x", "sparsity")
-    cases = timed(cases)
-    if cases.empty or x not in cases:
-        return None
+    cases = drawable(cases, x)
+    also = also_named(cases)
     cases = largest_of_the_rest(cases, x)
-    is_dense = cases["variant"].str.contains(keys.get("dense", "dense"))
-    if cases[x].nunique() < 2 or not is_dense.any():
-        return None
+    dense = keys.get("dense", "dense")
+    is_dense = cases["variant"].str.contains(dense)
     fastest = cases[is_dense].groupby(x)["time_median_s"].min()
-    rows = cases[~is_dense]
+    rows = cases[~is_dense & cases[x].isin(fastest.index)]
+    if rows.empty:
+        raise NoData(f"no case has another in column 'variant' like {dense!r} at its {x}")
     rows = rows.assign(
-        line=rows["variant"] + " " + rows.apply(arithmetic, axis=1),
+        line=line_names(rows, "variant", x),
         speedup=rows[x].map(fastest) / rows["time_median_s"],
     )
-    kept = best_lines(rows, x, "speedup", int(keys.get("limit", MOST_LINES)), False)
+    kept = best_lines(rows, x, "speedup", int(keys.get("limit", MOST_LINES)))
     figure, axes = style.new_figure(3.4)
     for name, look in style.appearance(kept).items():
         draw_line(axes, rows[rows["line"] == name], x, "speedup", look, name)
-    if not axes.lines:
-        return None
     axes.axhline(1, color="black", linewidth=0.8)
     log_axis(axes, "y")
     axes.set_xlabel(label(x))
     dense = cases[is_dense].sort_values("time_median_s")["variant"].iloc[0]
     axes.set_ylabel(f"speed-up over {dense}")
-    set_title(axes, rows.iloc[0], (x,))
+    set_title(axes, rows.iloc[0], (x,), also)
     legend_outside(axes)
     return figure

@@ -8,7 +8,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pareto import style
 from pareto.labels import SIZES, problem
 
-# Words of a case that make another problem of it, besides its sizes.
+# Columns in which cases agree that may be compared: the hash of a group knows no machine.
+PROBLEM = ["group", "machine"]
+# What makes another problem of a case, besides its sizes.
 CONDITIONS = [
     "threads",
     "cache",
@@ -19,14 +21,48 @@ CONDITIONS = [
     "out_dtype",
     "activation",
     "bias",
+    "input_hash",
+    "head_dim_v",
+    "window_left",
+    "window_right",
+    "softcap",
+    "scale",
+    "page_size",
+    "v",
+    "allowed",
+    "alibi",
+    "sinks",
+    "compat",
+    "operands",
+    "x_zero",
+    "machine",
 ]
 TITLE_CHARACTERS = 62
 LEGEND_ROWS = 6  # of a legend that a figure has room for
 
 
+class NoData(Exception):
+    """Why these cases make no figure."""
+
+
 def timed(cases):
     """Cases with a time that may be shown: suspect rates are left out."""
     return cases[cases["time_median_s"].notna() & ~cases["suspect"].fillna(False).astype(bool)]
+
+
+def drawable(cases, *columns):
+    """Timed cases that have a finite number in all of the columns, which become floats."""
+    cases = timed(cases)
+    if cases.empty:
+        raise NoData("no case has a number in column 'time_median_s' that is not suspect")
+    for column in columns:
+        if column not in cases:
+            raise NoData(f"no column {column!r}")
+        cases = cases.assign(**{column: cases[column].astype(float)})
+        cases = cases[np.isfinite(cases[column])]
+        if cases.empty:
+            raise NoData(f"no case has a number in column {column!r}")
+    return cases
 
 
 def is_hollow(row):
@@ -88,46 +124,61 @@ def log_axis(axes, which):
         axis.set_major_locator(LogLocator(numticks=7))
 
 
-def describe(row, varying=(), width=TITLE_CHARACTERS):
+def log_axis_of(axes, which, values):
+    """A logarithmic axis; linear around zero where values are not above it."""
+    if (values > 0).all():
+        log_axis(axes, which)
+    else:
+        smallest = values[values > 0].min() if (values > 0).any() else 1
+        getattr(axes, f"set_{which}scale")("symlog", linthresh=smallest)
+
+
+def also_named(cases):
+    """What names a problem besides its keys: its machine, where cases are of several."""
+    return ["machine"] if cases["machine"].nunique() > 1 else []
+
+
+def describe(row, varying=(), also=(), width=TITLE_CHARACTERS):
     """The problem that several cases share, in lines that fit a column."""
     words = [row["op"], problem(row, varying)]
     if "threads" not in varying and not runs_on_device(row["variant"]):
         words.append(f"{row['threads']:g} threads" if row["threads"] > 1 else "1 thread")
-    words += [str(row[c]) for c in ("cache", "tensor") if row.get(c)]
-    if row.get("mask", "none") not in ("none", ""):
-        words.append(row["mask"])
-    if row.get("layout", "dense") not in ("dense", ""):
-        words.append(row["layout"])
+    words += [str(row[c]) for c in ("cache", "tensor") if c not in varying and row.get(c)]
+    for column, usual in (("mask", "none"), ("layout", "dense")):
+        if column not in varying and row.get(column, usual) not in (usual, ""):
+            words.append(row[column])
+    words += [row[c] for c in also if c not in varying]
     text = ", ".join(word for word in words if word)
     return "\n".join(textwrap.wrap(text, width))
 
 
-def set_title(axes, row, varying=()):
+def set_title(axes, row, varying=(), also=()):
     """Names the problem that all cases of the figure share."""
     # On the figure, not on the axes: long names of bars leave those little room.
-    axes.figure.suptitle(describe(row, varying), fontsize=6.5)
+    axes.figure.suptitle(describe(row, varying, also), fontsize=6.5)
+
+
+def commonest(cases, columns):
+    """The most cases that agree in these columns."""
+    return max((part for _, part in cases.groupby(columns, dropna=False)), key=len)
 
 
 def biggest_problem(cases):
     """The cases of the group with the most points: figures compare like with like."""
-    counts = cases.groupby("group", dropna=False).size()
-    return cases[cases["group"] == counts.idxmax()]
+    return commonest(cases, PROBLEM)
 
 
-def largest_of_the_rest(cases, x):
-    """One problem but for x: the largest value of every other size, the commonest condition."""
-    for column in SIZES:
-        if column == x or column not in cases or not cases[column].notna().any():
+def largest_of_the_rest(cases, x, by="variant"):
+    """One problem but for x and what names the lines: the largest value of every other size, the
+    most threads, the commonest condition."""
+    for column in SIZES + CONDITIONS:
+        if column in (x, by) or column not in cases or cases.empty:
             continue
-        if (cases[column] == cases[x]).all():
+        if (cases[column] == cases[x]).fillna(False).all():
             continue  # goes along with x: keys of a prefill are as many as queries
-        cases = cases[cases[column] == cases[column].max()]
-    for column in CONDITIONS:
-        if column == x or column not in cases or cases.empty:
-            continue
-        values = cases[column].dropna()
-        if column == "threads":
-            cases = cases[cases[column] == values.max()]
-        elif values.nunique() > 1:
-            cases = cases[cases[column] == values.mode().iloc[0]]
+        if column == "threads" or column in SIZES:
+            if cases[column].notna().any():
+                cases = cases[cases[column] == cases[column].max()]
+        else:
+            cases = commonest(cases, column)
     return cases

@@ -1,5 +1,5 @@
 """One function per kind of figure. Each takes the cases (a table from load()), the figure's keys
-from the experiment and a title, and returns a matplotlib figure, or None when no case fits."""
+from the experiment and a title, and returns a matplotlib figure; NoData when no case fits."""
 
 import numpy as np
 
@@ -7,16 +7,17 @@ from pareto import style
 from pareto.bars import bars
 from pareto.curves import crossover, scaling
 from pareto.drawing import (
+    also_named,
     biggest_problem,
     draw_point,
+    drawable,
     is_hollow,
     legend_outside,
-    log_axis,
+    log_axis_of,
     set_title,
-    timed,
 )
-from pareto.frontier import on_frontier
-from pareto.labels import arithmetic, label
+from pareto.frontier import undominated
+from pareto.labels import arithmetics, bigger_is_better, label
 from pareto.roofline import roofline
 
 MOST_NAMES = 3
@@ -33,15 +34,12 @@ def names_of(members):
 def frontier(cases, keys, title):
     """Time against error of every variant and scheme of one problem; dominated points grey."""
     x, y = keys.get("x", "time_median_s"), keys.get("y", "total_rel_fro")
-    cases = timed(cases)
-    cases = cases[np.isfinite(cases[y].astype(float))]
-    if cases.empty:
-        return None
-    cases = biggest_problem(cases)
+    cases = drawable(cases, x, y)
     by = keys.get("by", "variant")
-    rows = cases.assign(arithmetic=cases.apply(arithmetic, axis=1)).reset_index(drop=True)
+    rows = biggest_problem(cases).reset_index(drop=True)
+    rows = rows.assign(arithmetic=arithmetics(rows))
     group_of = rows["arithmetic"] if by in ("scheme", "dtype", "format") else rows[by].astype(str)
-    best = on_frontier(rows[x], rows[y]) & (rows["check_status"] == "pass").to_numpy()
+    best = undominated(rows, x, y)
     figure, axes = style.new_figure(3.4)
     for _, row in rows[~best].iterrows():
         draw_point(axes, row, x, y, style.GREY, "o", alpha=0.7)
@@ -52,20 +50,18 @@ def frontier(cases, keys, title):
         names = names_of(members["variant"] if by != "variant" else members["arithmetic"])
         axes.plot([], [], marker=marker, color=colour, linestyle="none", label=f"{name}: {names}")
     line = rows[best].sort_values(x)
-    axes.step(line[x], line[y], where="post", color="black", linewidth=0.6, zorder=0)
+    # From each point towards worse x: there its y can be had, too.
+    where = "pre" if bigger_is_better(x) else "post"
+    axes.step(line[x], line[y], where=where, color="black", linewidth=0.6, zorder=0)
     axes.plot([], [], marker="o", color=style.GREY, linestyle="none", label="dominated")
     if rows.apply(is_hollow, axis=1).any():
         unfilled = {"color": style.GREY, "markerfacecolor": "none", "linestyle": "none"}
         axes.plot([], [], marker="o", label="checks failed", **unfilled)
-    log_axis(axes, "x")
-    if (rows[y] > 0).all():
-        log_axis(axes, "y")
-    else:
-        smallest = rows[y][rows[y] > 0].min() if (rows[y] > 0).any() else 1
-        axes.set_yscale("symlog", linthresh=smallest)
+    log_axis_of(axes, "x", rows[x])
+    log_axis_of(axes, "y", rows[y])
     axes.set_xlabel(label(x))
     axes.set_ylabel(label(y))
-    set_title(axes, rows.iloc[0])
+    set_title(axes, rows.iloc[0], also=also_named(cases))
     legend_outside(axes, columns=1)
     return figure
 
@@ -74,10 +70,7 @@ def ecdf(cases, keys, title):
     """Distribution of a column over all cases, one step line per variant."""
     x = keys.get("x", "ceiling_fraction")
     by = keys.get("by", "variant")
-    cases = timed(cases)
-    cases = cases[cases[x].notna()]
-    if cases.empty:
-        return None
+    cases = drawable(cases, x)
     figure, axes = style.new_figure(3.0)
     for name, (colour, _) in style.appearance(cases[by].astype(str).unique()).items():
         values = np.sort(cases.loc[cases[by].astype(str) == name, x].astype(float))

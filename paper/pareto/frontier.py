@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from pareto.labels import bigger_is_better
+
 
 def on_frontier(cost, error):
     """Boolean array: no other point has lower or equal cost *and* error, one of them lower.
@@ -24,3 +26,11 @@ def on_frontier(cost, error):
             best = error[i]
             previous = point
     return result
+
+
+def undominated(rows, x, y):
+    """on_frontier of two columns, whichever way is better, among the rows that passed their checks:
+    a failed one must not hide a sound one."""
+    passed = rows["check_status"] == "pass"
+    costs = [rows[c].astype(float) * (-1 if bigger_is_better(c) else 1) for c in (x, y)]
+    return on_frontier(*(cost.where(passed) for cost in costs))

@@ -21,13 +21,29 @@ LABELS = {
     "sparsity": "sparsity",
 }
 
+# Endings of the columns of which more is better.
+BIGGER_IS_BETTER = (
+    "_per_s",
+    "_sqnr_db",
+    "_cosine",
+    "ceiling_fraction",
+    "compression_ratio",
+    "speedup",
+)
+
 # Columns that say which arithmetic a row is about, in the order in which they name it.
 ARITHMETIC = ["scheme", "format", "dtype", "kv_dtype"]
+# What else cases may differ in that are compared: how operands are compressed.
+COMPRESSION = ["method", "n", "m", "theta", "rank"]
 SIZES = ["M", "N", "K", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim", "sparsity"]
 
 
 def label(column):
     return LABELS.get(column, column.replace("_", " "))
+
+
+def bigger_is_better(column):
+    return column.endswith(BIGGER_IS_BETTER)
 
 
 def arithmetic(row):
@@ -36,6 +52,36 @@ def arithmetic(row):
     if row.get("op") == "qgemm":
         return words[0]
     return " ".join(w for w in words if w != "same")
+
+
+def _word(column, value):
+    """'rtn' or 'rank=64'; nothing for a key of another op."""
+    if pd.isna(value):
+        return ""
+    return value if isinstance(value, str) else f"{column}={value:g}"
+
+
+def tell_apart(names, rows, x=None):
+    """`names` of the rows, longer by the keys but x in which rows of an op and name differ."""
+    for column in ARITHMETIC + COMPRESSION:
+        if column == x or column not in rows:
+            continue
+        words = pd.Series([_word(column, value) for value in rows[column]], rows.index, dtype=str)
+        differ = words.groupby([rows["op"], names]).transform("nunique") > 1
+        names = names.where(~differ, names + " " + words)
+    return names.str.strip()
+
+
+def arithmetics(rows):
+    """arithmetic() of each row; longer where it alone would name unlike arithmetics alike."""
+    names = pd.Series([arithmetic(row) for _, row in rows.iterrows()], rows.index, dtype=str)
+    return tell_apart(names, rows)
+
+
+def line_names(rows, by, x):
+    """The value of `by` of each row, with what keeps different problems out of one line."""
+    names = rows[by].astype(str)
+    return tell_apart(names + " " + arithmetics(rows) if by == "variant" else names, rows, x)
 
 
 # Short names in titles, where space is scarce.

@@ -1,11 +1,13 @@
 """Draws the figures that an experiment asks for: python -m pareto.plot FILE.h5 -o DIR."""
 
 import argparse
+import contextlib
 import sys
 import tomllib
 from pathlib import Path
 
 from pareto import style, tables
+from pareto.drawing import NoData
 from pareto.figures import KINDS
 from pareto.load import load
 
@@ -35,6 +37,8 @@ def matching(cases, where):
             raise ValueError(f"where: no column {column!r}")
         values = wanted if isinstance(wanted, list) else [wanted]
         cases = cases[cases[column].isin(values)]
+        if cases.empty:
+            raise NoData(f"where: {column} = {wanted!r} leaves no case")
     return cases
 
 
@@ -43,6 +47,8 @@ def selections(cases, keys):
     attrs = cases.attrs
     cases = matching(cases, keys.get("where", {}))
     cases.attrs = attrs
+    if "op" in keys and keys["op"] not in set(cases["op"]):
+        raise NoData(f"no case has {keys['op']!r} in column 'op'")
     for op in sorted(cases["op"].unique()):
         if keys.get("op", op) == op:
             subset = cases[cases["op"] == op]
@@ -55,6 +61,25 @@ def require_columns(cases, name, keys):
     for key in ("x", "y", "by"):
         if key in keys and keys[key] not in cases:
             raise ValueError(f"figure.{name}: {key}: no column {keys[key]!r}")
+    for column in keys.get("columns", []):
+        if column not in cases:
+            raise ValueError(f"figure.{name}: columns: no column {column!r}")
+
+
+@contextlib.contextmanager
+def told_if_empty(name):
+    """A figure without data is one line on stderr and keeps no other from being drawn."""
+    try:
+        yield
+    except NoData as reason:
+        print(f"figure.{name}: not drawn: {reason}", file=sys.stderr)
+
+
+def write_table(cases, keys, target):
+    text = tables.latex(matching(cases, keys.get("where", {})), keys.get("columns"))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    return [target]
 
 
 def draw(path, folder):
@@ -63,19 +88,14 @@ def draw(path, folder):
     written = []
     for name, keys in wanted_figures(cases).items():
         require_columns(cases, name, keys)
-        if keys["kind"] == "table":
-            target = Path(folder) / f"{name}.tex"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            chosen = matching(cases, keys.get("where", {}))
-            target.write_text(tables.latex(chosen, keys.get("columns")))
-            written.append(target)
-            continue
-        for suffix, subset in selections(cases, keys):
-            figure = KINDS[keys["kind"]](subset, keys, name)
-            if figure is None:
-                print(f"{name}{suffix}: no case of {path} fits this figure", file=sys.stderr)
+        with told_if_empty(name):
+            if keys["kind"] == "table":
+                written += write_table(cases, keys, Path(folder) / f"{name}.tex")
                 continue
-            written += style.save(figure, folder, f"{name}{suffix}")
+            for suffix, subset in selections(cases, keys):
+                with told_if_empty(f"{name}{suffix}"):
+                    figure = KINDS[keys["kind"]](subset, keys, name)
+                    written += style.save(figure, folder, f"{name}{suffix}")
     return written
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pareto import style
-from pareto.drawing import is_hollow, legend_outside, log_axis, runs_on_device, timed
+from pareto.drawing import NoData, drawable, is_hollow, legend_outside, log_axis, runs_on_device
 
 # The widest unit of each kind of arithmetic, and one of those that are equally fast on a GPU;
 # further ones would crowd the figure.
@@ -63,10 +63,10 @@ def describe(rows):
 def roofline(cases, keys, title):
     """Operations per second over operations per byte, under the ceilings measured in that run."""
     attrs = cases.attrs
-    cases = timed(cases)
+    cases = drawable(cases, "bytes", "flops")
     cases = cases[(cases["bytes"] > 0) & (cases["flops"] > 0)]
     if cases.empty:
-        return None
+        raise NoData("no case has more than 0 in columns 'bytes' and 'flops'")
     figure, axes = style.new_figure(3.4)
     rows = cases.assign(intensity=cases["flops"] / cases["bytes"])
     rows.attrs = attrs

@@ -2,22 +2,24 @@
 
 import numpy as np
 
-from pareto.frontier import on_frontier
-from pareto.labels import arithmetic, problem
+from pareto.drawing import PROBLEM, NoData, also_named, timed
+from pareto.frontier import undominated
+from pareto.labels import arithmetics, problem
 
 ESCAPES = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
 
 
 def frontier_rows(cases, x="time_median_s", y="total_rel_fro"):
     """Cases on the frontier of their own group, fastest first, groups in order of appearance."""
-    kept = cases[cases[x].notna() & (cases["check_status"] == "pass")]
+    kept = timed(cases)
+    kept = kept.assign(arithmetic=arithmetics(kept))
     parts = []
-    for _, group in kept.groupby("group", sort=False):
-        parts.append(group[on_frontier(group[x], group[y])].sort_values(x))
+    for _, group in kept.groupby(PROBLEM, sort=False, dropna=False):
+        parts.append(group[undominated(group, x, y)].sort_values(x))
     return [row for part in parts for _, row in part.iterrows()]
 
 
-def cells(row):
+def cells(row, also):
     half = (row["time_hi_s"] - row["time_lo_s"]) / 2 / row["time_median_s"]
     interval = f"{100 * half:.1f}" if np.isfinite(half) else "--"
     ceiling = (
@@ -27,11 +29,12 @@ def cells(row):
         row["op"],
         problem(row),
         row["variant"],
-        arithmetic(row),
+        row["arithmetic"],
         f"{1e6 * row['time_median_s']:.1f}",
         interval,
         ceiling,
         f"{row['total_rel_fro']:.1e}",
+        *row[also],
     ]
 
 
@@ -62,25 +65,36 @@ def tabular(header, alignment, rows, groups):
     return "\n".join(lines)
 
 
+def problems_of(rows):
+    return [tuple(row[PROBLEM]) for row in rows]
+
+
 def latex(cases, columns=None):
     """The frontier of every group, or these columns of every case, as a booktabs table."""
+    also = also_named(cases)
     if columns is None:
         chosen = frontier_rows(cases)
-        rows = [cells(row) for row in chosen]
-        return tabular(HEADER, "llllrrrr", rows, [row["group"] for row in chosen])
-    chosen = [row for _, row in cases.sort_values(["group", "variant"]).iterrows()]
+        if not chosen:
+            raise NoData("no case that passed has numbers in 'time_median_s' and 'total_rel_fro'")
+        rows = [cells(row, also) for row in chosen]
+        alignment = "llllrrrr" + "l" * len(also)
+        return tabular([*HEADER, *also], alignment, rows, problems_of(chosen))
+    cases = cases.assign(arithmetic=arithmetics(cases))
+    chosen = [row for _, row in cases.sort_values([*PROBLEM, "variant"]).iterrows()]
+    shown = [*columns, *(c for c in also if c not in columns)]
     rows = [
-        [row["variant"], arithmetic(row), row["check_status"], *(plain(row[c]) for c in columns)]
+        [row["variant"], row["arithmetic"], row["check_status"], *(plain(row[c]) for c in shown)]
         for row in chosen
     ]
-    header = ["variant", "arithmetic", "checks", *columns]
-    return tabular(header, "lll" + "r" * len(columns), rows, [row["group"] for row in chosen])
+    header = ["variant", "arithmetic", "checks", *shown]
+    return tabular(header, "lll" + "r" * len(shown), rows, problems_of(chosen))
 
 
 def text(cases):
     """The same for a terminal."""
-    table = [HEADER] + [cells(row) for row in frontier_rows(cases)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEADER))]
+    also = also_named(cases)
+    table = [[*HEADER, *also]] + [cells(row, also) for row in frontier_rows(cases)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in table

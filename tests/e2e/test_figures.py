@@ -1,18 +1,28 @@
 """What the figures show, from tables made by hand."""
 
+import h5py
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from pareto import style
-from pareto.drawing import largest_of_the_rest
+from pareto import style, tables
+from pareto.bars import problems
+from pareto.drawing import CONDITIONS, NoData, biggest_problem, largest_of_the_rest
 from pareto.figures import KINDS
-from pareto.labels import problem
-from pareto.plot import matching
+from pareto.labels import ARITHMETIC, COMPRESSION, SIZES, arithmetics, bigger_is_better, problem
+from pareto.plot import draw, matching
+from program import pareto_json
 
 matplotlib.use("Agg")
 
 CEILINGS = {"read_dram": {1: 3e10, 2: 5e10}, "fma_fp32": {1: 2e11, 2: 4e11}}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
 
 
 def table(**columns):
@@ -21,6 +31,7 @@ def table(**columns):
     grid = pd.MultiIndex.from_product(columns.values(), names=names).to_frame(index=False)
     defaults = {
         "op": "sparse",
+        "machine": "here",
         "baseline": grid["variant"].str.contains("dense"),
         "suspect": False,
         "check_status": "pass",
@@ -29,6 +40,7 @@ def table(**columns):
         "distribution": "normal",
         "flops": 1e9,
         "bytes": 1e7,
+        "ceiling_fraction": 0.5,
         "total_rel_fro": 1e-3,
         "time_median_s": np.linspace(1e-3, 2e-3, len(grid)),
     }
@@ -39,8 +51,9 @@ def table(**columns):
     grid["time_hi_s"] = 1.01 * grid["time_median_s"]
     grid["flops_per_s"] = grid["flops"] / grid["time_median_s"]
     grid["bytes_per_s"] = grid["bytes"] / grid["time_median_s"]
-    varying = [n for n in names if n not in ("variant", "format", "dtype")]
-    grid["group"] = grid[varying].astype(str).agg(" ".join, axis=1) if varying else "one"
+    inside = ("variant", "scheme", "method", "format", "dtype", "kv_dtype", "machine")
+    varying = [n for n in names if n not in inside]
+    grid["group"] = grid[varying].map(str).agg(" ".join, axis=1) if varying else "one"
     grid.attrs["ceilings"] = CEILINGS
     return grid
 
@@ -154,3 +167,190 @@ def test_titles_merge_equal_sizes():
     row = {"batch": 1, "heads_q": 8, "heads_kv": 8, "seq_q": 64, "seq_kv": 64, "head_dim": 128}
     assert problem(row) == "heads=8 seq=64 d=128"
     assert problem({**row, "seq_q": 1}, ("seq_kv",)) == "heads=8 queries=1 d=128"
+
+
+def three_points():
+    """The fastest and best failed; of the others one is faster, one better."""
+    cases = table(variant=["broken", "fast", "good"], dtype=["fp32"], M=[16])
+    cases["time_median_s"] = [1e-3, 2e-3, 3e-3]
+    cases["total_rel_fro"] = [1e-6, 1e-3, 1e-4]
+    cases.loc[cases["variant"] == "broken", "check_status"] = "fail"
+    return cases
+
+
+def frontier_line(cases, **keys):
+    """The line of a figure's frontier: x, y."""
+    lines = KINDS["frontier"](cases, keys, "f").axes[0].lines
+    (line,) = [line for line in lines if line.get_drawstyle().startswith("steps")]
+    return list(line.get_xdata()), list(line.get_ydata())
+
+
+def variants(rows):
+    return [row["variant"] for row in rows]
+
+
+def test_a_failed_point_hides_no_sound_one():
+    cases = three_points()
+    assert frontier_line(cases) == ([2e-3, 3e-3], [1e-3, 1e-4])
+    assert variants(tables.frontier_rows(cases)) == ["fast", "good"]
+
+
+def test_suspect_rows_are_left_out_of_the_table():
+    cases = three_points()
+    cases["check_status"] = "pass"
+    cases.loc[cases["variant"] == "broken", "suspect"] = True
+    assert variants(tables.frontier_rows(cases)) == ["fast", "good"]
+    assert "broken" not in tables.latex(cases)
+
+
+def test_machines_are_not_compared_with_one_another():
+    cases = table(variant=["mine", "openblas_dense"], dtype=["fp32"], machine=["a", "b"])
+    cases["time_median_s"] = [1e-3, 9e-3, 2e-3, 8e-3]
+    assert [(row["machine"], row["variant"]) for row in tables.frontier_rows(cases)] == [
+        ("a", "mine"),
+        ("b", "openblas_dense"),
+    ]
+    assert "& a \\\\\n\\addlinespace\n" in tables.latex(cases)
+    assert list(biggest_problem(cases)["machine"]) == ["a", "a"]
+    assert [list(rows["machine"]) for rows in problems(cases)] == [["a", "a"], ["b", "b"]]
+    titles = [axes.get_title(loc="right") for axes in KINDS["bars"](cases, {}, "f").axes]
+    assert [title.split(", ")[-1] for title in titles] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("window_left", [-1, 128]),
+        ("softcap", [0.0, 30.0]),
+        ("scale", [0.5, np.nan]),
+        ("v", ["given", "none"]),
+        ("alibi", ["given", "none"]),
+        ("head_dim_v", [64, 128]),
+        ("operands", ["float", "s8"]),
+        ("input_hash", ["a", "b"]),
+        ("machine", ["a", "b"]),
+    ],
+)
+def test_a_line_is_of_one_problem(column, values):
+    cases = table(variant=["mine"], dtype=["fp32"], **{column: values}, M=[16, 32])
+    figure = KINDS["scaling"](cases, {"x": "M", "y": "time_median_s"}, "f")
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "mine fp32"]
+    # Of equally common values the first.
+    np.testing.assert_allclose(line.get_ydata(), cases["time_median_s"].head(2))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "names"),
+    [
+        ("dtype", ["bf16", "fp16"], ["mine w8a8 bf16", "mine w8a8 fp16"]),
+        ("method", ["rtn", "gptq"], ["mine w8a8 gptq", "mine w8a8 rtn"]),
+        ("rank", [16, 64], ["mine w8a8 rank=16", "mine w8a8 rank=64"]),
+        ("kv_dtype", ["same"], ["mine w8a8"]),
+    ],
+)
+def test_lines_are_named_by_what_they_differ_in(column, values, names):
+    cases = table(op=["qgemm"], variant=["mine"], scheme=["w8a8"], M=[16, 32], **{column: values})
+    figure = KINDS["scaling"](cases, {"x": "M"}, "f")
+    assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == names
+    assert sorted("mine " + name for name in arithmetics(cases).unique()) == names
+
+
+def test_lines_may_be_named_by_a_condition():
+    cases = table(
+        variant=["mine"], dtype=["fp32"], threads=[1, 2], mask=["none", "causal"], M=[1, 2]
+    )
+    for by, names in (("threads", ["1", "2"]), ("mask", ["causal", "none"])):
+        figure = KINDS["scaling"](cases, {"x": "M", "by": by}, "f")
+        assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == names
+
+
+def test_every_key_of_every_op_keeps_lines_apart():
+    known = {*SIZES, *CONDITIONS, *ARITHMETIC, *COMPRESSION}
+    for op in pareto_json("list", "--verbose")["ops"]:
+        assert {key["name"] for key in op["keys"]} <= known
+
+
+def test_better_may_be_more():
+    better = ["flops_per_s", "total_sqnr_db", "kernel_cosine", "ceiling_fraction"]
+    assert all(map(bigger_is_better, better))
+    assert not any(map(bigger_is_better, ["time_median_s", "total_rel_fro", "energy_j"]))
+    cases = three_points()
+    cases["flops_per_s"] = 1e9 / cases["time_median_s"]
+    cases["total_sqnr_db"] = -20 * np.log10(cases["total_rel_fro"])
+    assert frontier_line(cases, y="total_sqnr_db") == ([2e-3, 3e-3], pytest.approx([60, 80]))
+    x, y = frontier_line(cases, x="flops_per_s", y="total_sqnr_db")
+    assert x == pytest.approx([1e9 / 3e-3, 1e9 / 2e-3])
+    assert y == pytest.approx([80, 60])
+
+
+@pytest.mark.parametrize(
+    ("y", "kept"), [("ceiling_fraction", "high"), ("total_sqnr_db", "high"), ("total_rms", "low")]
+)
+def test_the_best_are_kept_where_room_is_short(y, kept):
+    cases = table(variant=["low", "high"], dtype=["fp32"], M=[16, 32])
+    cases[y] = np.where(cases["variant"] == "high", 0.9, 0.1)
+    lines = KINDS["scaling"](cases, {"x": "M", "y": y, "limit": 1}, "f").legends[0].get_texts()
+    assert [line.get_text() for line in lines] == [f"{kept} fp32"]
+    bar = KINDS["bars"](cases, {"y": y, "limit": 1}, "f").axes[0].get_yticklabels()
+    assert [name.get_text() for name in bar] == [f"{kept} fp32"]
+
+
+def result_file(path, cases, experiment):
+    """A file that load() reads, like those of pareto merge."""
+    with h5py.File(path, "w") as file:
+        file.attrs["schema_version"] = 1
+        file["run"] = np.arange(len(cases))
+        for name, values in cases.items():
+            text = not pd.api.types.is_numeric_dtype(values)
+            file[name] = values.astype(object).to_list() if text else values.to_numpy()
+        file["provenance_experiment"] = [experiment]
+    return path
+
+
+WITHOUT_DATA = {
+    "bars": ('kind = "bars"\ny = "energy_j"', "'energy_j'"),
+    "frontier": ('kind = "frontier"\nx = "energy_j"', "'energy_j'"),
+    "ecdf": ('kind = "ecdf"\nx = "energy_j"', "'energy_j'"),
+    "missing": ('kind = "frontier"\nx = "rank"', "'rank'"),
+    "crossover": ('kind = "crossover"\nx = "rank"', "'rank'"),
+    "lines": ('kind = "scaling"\nx = "N"', "'N'"),
+    "where": ('kind = "roofline"\nwhere = { M = 7 }', "M = 7"),
+    "table": ('kind = "table"\nwhere = { variant = "no" }', "variant = 'no'"),
+    "op": ('kind = "bars"\nop = "qgemm"', "'qgemm'"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_DATA)
+def test_a_figure_without_data_is_one_line_and_the_others_are_drawn(name, tmp_path, capsys):
+    keys, named = WITHOUT_DATA[name]
+    cases = table(variant=["mine", "openblas_dense"], dtype=["fp32"], M=[16, 32], N=[8])
+    cases["energy_j"] = np.nan
+    path = tmp_path / "results.h5"
+    result_file(path, cases, f'[figure.{name}]\n{keys}\n[figure.others]\nkind = "bars"\n')
+    with h5py.File(path, "a") as file:
+        file["rank"] = np.full(len(cases), -(2**63))
+        file["rank"].attrs["_FillValue"] = np.int64(-(2**63))
+    written = draw(path, tmp_path)
+    assert [path.name for path in written] == ["others.pdf", "others.png"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"figure.{name}: not drawn: ") and named in line
+
+
+def test_nothing_measured_makes_no_figure():
+    cases = sparse_table()
+    cases["time_median_s"] = np.nan
+    for kind in KINDS.values():
+        with pytest.raises(NoData, match="time_median_s"):
+            kind(cases, {}, "f")
+    with pytest.raises(NoData, match="time_median_s"):
+        tables.latex(cases)
+
+
+def test_figures_take_what_is_not_above_zero():
+    cases = table(variant=["mine", "other"], dtype=["fp32"], sparsity=[0.0, 0.5], M=[16])
+    cases["rank"] = -1
+    for keys in ({"x": "rank"}, {"y": "rank"}):
+        KINDS["frontier"](cases, keys, "f").canvas.draw()
+    KINDS["bars"](cases, {"y": "rank"}, "f").canvas.draw()
+    # A logarithmic axis would lose the dense point.
+    assert KINDS["scaling"](cases, {"x": "sparsity"}, "f").axes[0].get_xscale() == "linear"

@@ -116,6 +116,16 @@ def test_repro_repeats_each_case(merged):
         assert "note:" not in result.stderr, "another hash: not the same case"
 
 
+def test_repro_names_a_column_that_is_not_there(merged, tmp_path):
+    path = shutil.copy(merged, tmp_path / "other.h5")
+    case = pareto_json("show", merged)["cases"][0]["case"]
+    with h5py.File(path, "a") as file:
+        del file["op"]
+    result = pareto("repro", path, case)
+    assert result.returncode == 2, result.stderr
+    assert f"{path}: case '{case}': column 'op' is missing" in result.stderr
+
+
 def test_show_export_and_file_agree(merged):
     shown = pareto_json("show", merged)["cases"]
     exported = json.loads(pareto("export", merged, "--format", "json").stdout)["cases"]
@@ -140,6 +150,8 @@ def test_frontier_holds_whoever_is_not_beaten(merged):
             for other in rivals
         )
         assert case["frontier"] == (not beaten)
+    only = pareto_json("show", merged, "--frontier")["cases"]
+    assert only == [case for case in cases if case["frontier"]]
 
 
 def test_show_names_the_group_and_marks_the_frontier(merged):
