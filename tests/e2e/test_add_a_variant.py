@@ -118,7 +118,7 @@ def test_only_our_own_failures_fail_a_command(wrong, code, tmp_path):
     experiment = write(tmp_path / "e.toml", EXPERIMENT.replace("dot_*", wrong))
     checked = pareto("check", f"^qgemm/{wrong} ")
     assert checked.returncode == code, checked.stdout
-    assert ("1 of baselines failed" in checked.stdout) == (code == 0)
+    assert ("of baselines failed" in checked.stdout) == (code == 0)
     words = ["--variant", wrong, "--set", "M=4", "N=16", "K=32", "--budget", "0.05"]
     assert pareto("time", "qgemm", *words).returncode == code
     assert pareto("bench", experiment).returncode == code
