@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cli/case_options.h"
 #include "cli/timed_table.h"
@@ -72,9 +71,8 @@ void reproduce(const ReproOptions& options, int& exit_code) {
                     .estimated_s = estimated_case_s(subject, measure.budget_s, measure.processes)};
   RunOptions run_options;
   run_options.check = !options.no_check;
-  std::set<std::string> battery_passed;
-  const std::vector<CaseRecord> records = measure_isolated(
-      group, measure, run_options, measure_ceilings_isolated(/*quick=*/true), battery_passed);
+  const std::vector<CaseRecord> records =
+      measure_isolated(group, measure, run_options, measure_ceilings_isolated(/*quick=*/true), {});
   print_timed(records);
   if (is_unprepared(records.front())) exit_code = static_cast<int>(ExitCode::kCannotRun);
   const std::string status = records.front().row.at("check_status");

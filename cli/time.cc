@@ -6,7 +6,6 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "cli/case_options.h"
 #include "cli/progress_line.h"
@@ -54,11 +53,10 @@ void time_variants(const TimeOptions& options, int& exit_code) {
   progress.show("measuring this machine's ceilings", false);
   const Ceilings ceilings = measure_ceilings_isolated(/*quick=*/true);
   progress.show(fmt::format("timing {}", group.cases.front().text()), false);
-  std::set<std::string> battery_passed;
   RunOptions run_options;
   run_options.check = !options.no_check;
   const std::vector<CaseRecord> records =
-      measure_isolated(group, options.measure, run_options, ceilings, battery_passed);
+      measure_isolated(group, options.measure, run_options, ceilings, {});
   progress.clear();
   if (options.as_json) {
     fmt::print("{}\n", json_text(timed_json(records), 1));

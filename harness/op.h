@@ -72,10 +72,10 @@ struct Mutant {
   std::string not_applicable;  ///< why it cannot exist for this problem; empty if it can
 };
 
-/// Counted work of one call, as design.md counts it.
+/// Counted work of one call; everything once.
 struct Work {
   double flops = 0;
-  double bytes = 0;             ///< each operand once as stored, each output once
+  double bytes = 0;             ///< operands as stored but for what no token needs, and outputs
   double dense16_bytes = 0;     ///< compressible operands as dense 16-bit values
   double compressed_bytes = 0;  ///< the same operands as stored in this scheme
   std::string unit = "fp32";    ///< which compute ceiling it is held against by default

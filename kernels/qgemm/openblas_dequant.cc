@@ -26,7 +26,8 @@ class OpenBlasDequant : public Prepared {
         x_(as_given_ ? 0 : p_.M * p_.K),
         w_(decoded_w(p_, in, pool)),
         bias_(p_.has_bias ? p_.N : 0),
-        rows_(pool.size()) {
+        rows_(pool.size()),
+        amax_(pool.size()) {
     if (p_.has_bias) std::copy_n(in[kQgemmBias].as<const float>(), p_.N, bias_.data());
     if (p_.x_kind == XKind::kFloat) return;
     for (AlignedBuffer<double>& row : rows_) row = AlignedBuffer<double>(p_.K);
@@ -72,12 +73,11 @@ class OpenBlasDequant : public Prepared {
     const float* x = call.in[kQgemmX].as<const float>();
     float scale = x_scale_;
     if (p_.x_kind == XKind::kS8Tensor) {
-      std::vector<float> amax(static_cast<std::size_t>(call.pool.size()));
       call.pool.run([&](int thread, int threads) {
         const auto [begin, end] = share_of(p_.M, thread, threads);
-        amax[static_cast<std::size_t>(thread)] = amax_avx2(x + begin * p_.K, (end - begin) * p_.K);
+        amax_[thread] = amax_avx2(x + begin * p_.K, (end - begin) * p_.K);
       });
-      scale = scale_of(*std::max_element(amax.begin(), amax.end()), 127);
+      scale = scale_of(*std::max_element(amax_.data(), amax_.data() + amax_.size()), 127);
     }
     call.pool.run([&](int thread, int threads) {
       const auto [begin, end] = share_of(p_.M, thread, threads);
@@ -94,6 +94,7 @@ class OpenBlasDequant : public Prepared {
   AlignedBuffer<float> w_;
   AlignedBuffer<float> bias_;
   std::vector<AlignedBuffer<double>> rows_;  // of each thread
+  AlignedBuffer<float> amax_;                // of each thread's rows of x
   float x_scale_ = 1;
 };
 
