@@ -1,5 +1,5 @@
 // Choosing among ways to run one kernel (tile sizes, splits) by trying them, as libraries' own
-// heuristics do: in `prepare`, which is not timed.
+// heuristics do: in `prepare`, which is timed apart.
 #pragma once
 
 #include <cstddef>

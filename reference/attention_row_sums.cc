@@ -171,7 +171,8 @@ int row_flags(const AttentionRow& row) {
   for (std::size_t at = 0; at < row.s.size(); ++at) {
     if (std::isfinite(row.s[at]) && std::abs(row.s[at]) > kFp32Overflow) return kFlagAnything;
   }
-  if (row.l == std::numeric_limits<double>::infinity()) return kFlagNonFinite;
+  const bool weighted = std::any_of(row.p.begin(), row.p.end(), [](double p) { return p != 0; });
+  if (row.l == std::numeric_limits<double>::infinity() && weighted) return kFlagNonFinite;
   return row.nan_q ? kFlagAnything : 0;  // NaN in q, but no key to meet it
 }
 

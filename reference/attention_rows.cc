@@ -63,12 +63,13 @@ void clear(AttentionRow& row) {
 
 // Weights from logits. Logits of −∞ have weight 0; if all are, the row has no key.
 void normalize(AttentionRow& row) {
-  row.m = row.sink;
+  double largest = -kInfinity;
   row.nan = std::isnan(row.sink);
   for (const double s : row.s) {
     row.nan = row.nan || std::isnan(s);
-    row.m = std::max(row.m, s);
+    largest = std::max(largest, s);
   }
+  row.m = std::max(row.sink, largest);
   if (row.nan) {
     row.m = row.l = row.lse = std::numeric_limits<double>::quiet_NaN();
     row.p.assign(row.s.size(), row.lse);
@@ -80,7 +81,9 @@ void normalize(AttentionRow& row) {
   }
   if (row.m == kInfinity) {  // ∞ − ∞ for the weights; the sum itself is infinite
     row.l = row.lse = kInfinity;
-    row.p.assign(row.s.size(), std::numeric_limits<double>::quiet_NaN());
+    // Beside no key, such a sink is a sink like any other.
+    row.p.assign(row.s.size(),
+                 largest == -kInfinity ? 0 : std::numeric_limits<double>::quiet_NaN());
     return;
   }
   row.sink_p = std::exp(row.sink - row.m);

@@ -106,7 +106,8 @@ class BlockSoftmax {
     const std::int64_t block_key = source.keys().lo;
     RowWeights weights{.factor = terms.factor};
     float most = 0;
-    if (p_.plain_logits() && source.k_scale() == nullptr && terms.factor > 0) {
+    const bool plain = p_.plain_logits() && source.k_scale() == nullptr && terms.factor > 0;
+    if (plain) {
       const std::int64_t all_hi = all.hi - block_key;
       const KeyRange whole = {(all.lo - block_key + T::kPanel - 1) / T::kPanel * T::kPanel,
                               all_hi >= panels.hi ? panels.hi : all_hi / T::kPanel * T::kPanel};
@@ -116,7 +117,8 @@ class BlockSoftmax {
       most = mask_panels<T>(terms.range, block_key, s, std::max({panels.lo, whole.lo, whole.hi}),
                             panels.hi, most);
       most *= terms.factor;
-    } else {
+    }
+    if (!plain || weighs_rounded<T>(most)) {
       most = apply_terms<T>(terms, source.k_scale(), block_key, s, panels.lo, panels.hi);
       weights.factor = 1;
     }

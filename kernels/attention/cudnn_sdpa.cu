@@ -45,9 +45,9 @@ const BuiltWithout without("attention/cudnn_sdpa", "nvidia-cudnn-frontend or cuD
 std::string declines(const Problem& problem) {
   const AttentionProblem p = AttentionProblem::from(problem);
   if (p.softcap != 0) return "softcap: the library has none together with a mask";
-  // Keys beyond seq_kv in its last block are −∞ before scaling, which a negative factor turns to
-  // +∞.
-  if (p.scale < 0) return "scale: the library takes none below 0";
+  // Keys beyond seq_kv in its last block are −∞ before scaling, which 0 turns to NaN and a negative
+  // factor to +∞.
+  if (p.scale <= 0) return "scale: the library takes none of 0 or below";
   if (p.seq_kv == 0) return "no keys: the library wants at least one";
   if (p.mask == AttentionMask::kCausal && p.seq_q > p.seq_kv) {
     return "causal with more queries than keys: the library has none aligned to the last key";

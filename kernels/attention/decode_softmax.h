@@ -68,7 +68,7 @@ inline void weigh_page(DecodeRow<T>& row, std::int64_t first, float* s, const fl
     for (int n = 0; n < N; ++n) x[n] = T::load_floats(s + n * T::kLanes);
     factor = 1;
   }
-  const Reg scale = V::set1(factor);
+  Reg scale = V::set1(factor);
   Reg minus_shift = V::set1(-row.state.max);
   Reg y[N];
   bool larger = false;
@@ -81,6 +81,12 @@ inline void weigh_page(DecodeRow<T>& row, std::int64_t first, float* s, const fl
 #pragma GCC unroll 4
     for (int n = 1; n < N; ++n) most = V::max(most, x[n]);
     minus_shift = V::set1(-raise_maximum<T>(row, factor * T::reduce_max(most), o, columns, sums));
+    if (weighs_rounded<T>(row.state.max)) [[unlikely]] {
+      row.plain = false;
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) x[n] = V::mul(x[n], scale);
+      scale = V::set1(1.0F);
+    }
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) y[n] = V::fma(x[n], scale, minus_shift);
   }

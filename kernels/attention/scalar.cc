@@ -204,16 +204,16 @@ class Tile {
   void finish(std::int64_t r) {
     Query& query = query_[r];
     const float sink = options_.sink(query.head);
+    const bool empty = query.max == kMinusInfinity && sink == sink;
     if (sink > query.max || sink != sink) rescale(r, sink);
     if (query.max > kMinusInfinity || query.max != query.max) {
       query.sum += exp_portable(sink - query.max);
     }
-    const bool empty = query.max == kMinusInfinity;
     float* o = w_.o.data() + r * width_;
     for (std::int64_t c = 0; c < p_.head_dim_v; ++c) o[c] = empty ? 0.0F : o[c] / query.sum;
     store(query.row * p_.head_dim_v, o);
     call_.out[kAttentionLse].as<float>()[query.row] =
-        empty ? kMinusInfinity : query.max + std::log(query.sum);
+        empty ? sink : query.max + std::log(query.sum);
   }
 
   void store(std::int64_t first, const float* o) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/attention/softmax_rows.h"
 #include "kernels/exp2_vector.h"
 #include "reference/attention.h"
 
@@ -30,7 +31,12 @@ inline void weigh_few(const KeyRange& keys, float factor, float* s, float& max, 
   max = factor * T::reduce_max(most);
   // Without a key, all weights shall be 2^−∞ = 0.
   const Reg minus_shift = V::set1(-std::max(max, std::numeric_limits<float>::lowest()));
-  const Reg scale = V::set1(factor);
+  Reg scale = V::set1(factor);
+  if (weighs_rounded<T>(max)) [[unlikely]] {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) x[c] = V::mul(x[c], scale);
+    scale = V::set1(1.0F);
+  }
   Reg total = V::set1(0.0F);
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {

@@ -4,6 +4,7 @@
 // units of log 2, so that weights are powers of 2.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -11,6 +12,14 @@
 #include "kernels/exp2_vector.h"
 
 namespace pareto {
+
+/// Are logits so large that weights have to be taken from logits rounded to fp32? A fused
+/// multiply-add sees how far factor · s is above the rounded maximum: from 2^31 on, so far that 2
+/// to that overflows.
+template <typename T>
+bool weighs_rounded(float largest_logit) {
+  return std::abs(largest_logit) > 0x1p24F && std::isfinite(largest_logit);
+}
 
 /// Puts −∞ in place of s[first … last) where key block + i is not in `range` and returns the
 /// largest of the rest and `most`.
@@ -62,6 +71,8 @@ float apply_terms(const LogitTerms& terms, const float* k_scale, std::int64_t bl
   using V = typename T::V;
   using Reg = typename T::Reg;
   constexpr float kLog2E = 0x1.715476p+0F;
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  constexpr float kLowestBias = -0x1.62e42ep+127F;  // times kLog2E: just above −kLargest
   const Reg none = V::set1(-std::numeric_limits<float>::infinity());
   Reg most = none;
   for (std::int64_t at = first; at < last; at += T::kLanes) {
@@ -79,7 +90,10 @@ float apply_terms(const LogitTerms& terms, const float* k_scale, std::int64_t bl
     }
     if (terms.bias != nullptr) {
       const Reg bias = T::load_lanes(mask, terms.bias + j * terms.bias_stride, terms.bias_stride);
-      t = V::fma(bias, V::set1(kLog2E), t);
+      // A finite bias is one key more, however low (often the lowest number, as a mask): in units
+      // of log 2 it would become −∞.
+      t = V::fma(V::max(V::set1(kLowestBias), bias), V::set1(kLog2E), t);
+      t = V::add(t, V::min(V::add(bias, V::set1(kLargest)), V::set1(0.0F)));
     }
     t = T::select(mask, t, none);
     T::store_floats(s + at, t);

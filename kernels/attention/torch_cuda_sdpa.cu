@@ -186,7 +186,7 @@ std::string declines(const Problem& problem) {
   const AttentionProblem p = AttentionProblem::from(problem);
   if (p.head_dim_v != p.head_dim) return "head_dim_v: the operator wants that of q and k";
   if (p.softcap != 0) return "softcap: the operator has none";
-  if (p.scale < 0) return "scale: the kernels take none below 0";
+  if (p.scale <= 0) return "scale: the kernels take none of 0 or below";
   if (p.seq_kv == 0) return "no keys: the operator wants at least one";
   if (p.mask == AttentionMask::kCausalTopLeft && p.seq_q != p.seq_kv) {
     return "causal_top_left: only with as many keys as queries";

@@ -5,7 +5,7 @@
 // Per stage x [128, 32] and w [128, 32] as stored, 64-byte rows of four 16-byte chunks. The chunk
 // is XORed with half the row: the 8 rows that one ldmatrix phase reads then lie in 8 different
 // 16-byte columns of the banks. A warp computes [64, 32] of y: 4 × 4 products per 16 of k, 64
-// accumulators, 12 ldmatrix registers of x and w each 16 of k serving 16 products.
+// accumulators, 16 ldmatrix registers of x and 8 of w each 16 of k serving 16 products.
 #pragma once
 
 #include <cstdint>

@@ -55,7 +55,7 @@ constexpr MatrixPlace unit_place(std::int64_t unit, std::int64_t rows, std::int6
   return {first + within % height, within / height};
 }
 
-/// What one size of tile costs, for `choose_tile`.
+/// What one size of tile costs, for `promising`.
 struct TileSize {
   int m = 0;
   int n = 0;

@@ -97,7 +97,8 @@ class CudaBitmap : public Prepared {
         stage_bytes_(packed.longest_bytes) {
     for (std::size_t way = 0; way < kWays; ++way) {
       with_kernel(way, [&]<typename T, typename Tile>() {
-        allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(stage_bytes_));
+        // For every layer: the limit is the kernel's, and several layers are prepared at once.
+        allow_shared(bitmap_products<T, Tile>, Tile::shared_bytes(BitmapUnit::kLongestBytes));
       });
     }
     if (p_.M > 0 && p_.N > 0) way_ = quickest_way(problem);

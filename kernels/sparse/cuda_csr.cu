@@ -86,7 +86,8 @@ class CudaCsr : public Prepared {
         chunk_bytes_(packed.longest_bytes) {
     with_device_type(p_.dtype, [&]<typename T>(T* /*type*/) {
       if (p_.M > kFewTokens) {
-        allow_shared(csr_many<T>, CsrTile::shared_bytes(chunk_bytes_));
+        // For every layer: the limit is the kernel's, and several layers are prepared at once.
+        allow_shared(csr_many<T>, CsrTile::shared_bytes(cuda::CsrChunk::kLongestBytes));
       } else {
         with_tokens([&]<int kTokens>() {
           allow_shared(csr_few<T, kTokens, true>, CsrVector::kMostSharedBytes);

@@ -396,6 +396,24 @@ def verdicts(tmp_path, op, tensors, **settings):
     }
 
 
+def test_a_row_masked_by_the_lowest_number_weighs_its_keys_alike(tmp_path):
+    random = np.random.default_rng(11)
+    for seq_q, seq_kv in ((2, 70), (5, 40), (20, 100)):
+        tensors = {
+            name: random.standard_normal((1, 2, length, 16)).astype(np.float32)
+            for name, length in (("q", seq_q), ("k", seq_kv), ("v", seq_kv))
+        }
+        bias = np.zeros((1, 1, seq_q, seq_kv), np.float32)
+        bias[..., 1, :] = np.finfo(np.float32).min
+        mean = tensors["v"].astype(np.float64).mean(axis=2)
+        variants = ["scalar", "avx2_f32", "avx512_f32"]
+        if seq_q <= 16:
+            variants += ["avx2_f32_decode", "avx512_f32_decode"]
+        for variant in set(variants) & set(runnable("attention")):
+            out, _ = evaluate(tmp_path, "attention", variant, {**tensors, "bias": bias})
+            np.testing.assert_allclose(out["o"][:, :, 1], mean, atol=1e-5, err_msg=variant)
+
+
 def test_minima_that_cancel_within_one_group_are_within_bounds(tmp_path):
     x = RANDOM.uniform(1, 900, (5, 17)).astype(np.float32)
     w = RANDOM.uniform(-331, 1, (7, 17)).astype(np.float32)

@@ -80,7 +80,8 @@ INSTANTIATE_TEST_SUITE_P(Options, BlockedAttention,
                                   std::to_string(info.index % std::size(kOptions));
                          });
 
-// Several blocks of 512 keys; more threads than KV heads split the keys of a decode.
+// Several blocks of 512 keys; more threads than KV heads split the keys of a decode. Logits may be
+// so large that fp32 rounds them to multiples of hundreds.
 TEST(BlockedAttentionLong, AgreesWithTheReference) {
   for (const char* variant : kVariants) {
     for (const char* settings :
@@ -88,7 +89,8 @@ TEST(BlockedAttentionLong, AgreesWithTheReference) {
           "seq_q=200 seq_kv=2100 head_dim=40 heads_q=2 window_left=700 dtype=bf16",
           "seq_q=20 seq_kv=131072 head_dim=8 heads_q=1 heads_kv=1 mask=causal dtype=bf16",
           "seq_q=1 seq_kv=4001 head_dim=64 heads_q=4 heads_kv=1 dtype=bf16",
-          "seq_q=7 seq_kv=3000 head_dim=32 heads_q=4 heads_kv=2 mask=causal"}) {
+          "seq_q=7 seq_kv=3000 head_dim=32 heads_q=4 heads_kv=2 mask=causal",
+          "seq_q=30 seq_kv=1300 head_dim=32 heads_q=2 mask=causal scale=1e10"}) {
       const Problem problem = attention_problem(settings);
       const Variant& found = find_variant(problem.op(), variant);
       if (!missing_here(found).empty() || !refusal(found, problem).empty()) continue;
@@ -105,7 +107,7 @@ TEST(BlockedAttentionLong, AgreesWithTheReference) {
 
 // All keys in one pass, of one panel or several: caches of up to 4 keys lie differently, rows fill
 // several tiles and rounds of 48, tasks share a round, many rounds of them fill up. One key more
-// than 64 is the other path. A scale may be too small for fp32.
+// than 64 is the other path. A scale may be too small for fp32, or logits as large as above.
 TEST(BlockedAttentionShort, AgreesWithTheReference) {
   for (const char* variant : kVariants) {
     for (const char* settings :
@@ -116,6 +118,7 @@ TEST(BlockedAttentionShort, AgreesWithTheReference) {
           "seq_q=1 seq_kv=8 head_dim=16 heads_q=32 heads_kv=32 batch=9",
           "seq_q=1 seq_kv=2 head_dim=8 layout=ragged batch=200 heads_q=2 heads_kv=2",
           "seq_q=2 seq_kv=10 head_dim=16 heads_q=4 heads_kv=2 scale=1e-50",
+          "seq_q=2 seq_kv=10 head_dim=16 heads_q=4 heads_kv=2 scale=1e10",
           "seq_q=4 seq_kv=4 head_dim=24 layout=ragged batch=5 heads_q=8 heads_kv=4 mask=causal",
           "seq_q=4 seq_kv=3 head_dim=40 layout=paged page_size=2 batch=3 alibi=given mask=causal",
           "seq_q=2 seq_kv=2 head_dim=576 head_dim_v=512 v=none heads_q=16 heads_kv=1 dtype=bf16",

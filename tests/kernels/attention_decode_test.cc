@@ -87,7 +87,9 @@ TEST(DecodeAttention, LongCachesAgreeWithTheReference) {
           "dtype=bf16 kv_dtype=fp8_e4m3 seq_q=3 seq_kv=4001 head_dim=64 heads_q=4 heads_kv=2",
           "dtype=bf16 kv_dtype=int8 seq_q=7 seq_kv=3000 heads_q=14 heads_kv=1 mask=causal",
           "dtype=bf16 seq_q=9 seq_kv=1500 heads_q=20 heads_kv=2 mask=causal window_left=1000",
-          "dtype=bf16 batch=3 seq_q=2 seq_kv=2000 heads_q=6 heads_kv=2 layout=ragged"}) {
+          "dtype=bf16 batch=3 seq_q=2 seq_kv=2000 heads_q=6 heads_kv=2 layout=ragged",
+          "dtype=bf16 seq_q=2 seq_kv=600 head_dim=64 heads_q=4 heads_kv=2 scale=1e10",
+          "dtype=fp32 kv_dtype=int8 seq_q=1 seq_kv=600 head_dim=64 heads_q=2 scale=1e10"}) {
       const Problem problem = attention_problem(settings);
       const Variant& found = find_variant(problem.op(), variant);
       if (!obstacle(found, problem).empty()) continue;

@@ -203,6 +203,18 @@ TEST(Attention, SinkAloneGivesZeroAndItself) {
   EXPECT_EQ(values[1], (std::vector<double>{0.25, -kInfinity}));
 }
 
+TEST(Attention, SinkBesideNoKeyMayBeInfinite) {
+  TensorMap inputs;
+  inputs["q"] = floats({1, 1, 2, 1}, {1, kInf});
+  inputs["k"] = floats({1, 1, 1, 1}, {-1});
+  inputs["v"] = floats({1, 1, 1, 1}, {5});
+  inputs["sinks"] = floats({1}, {kInf});
+  const auto values = evaluate(inputs);
+  EXPECT_FALSE(std::isfinite(values[0][0]));
+  EXPECT_EQ(values[0][1], 0);
+  EXPECT_EQ(values[1], (std::vector<double>{kInfinity, kInfinity}));
+}
+
 TEST(Attention, SinkTakesPartOfTheWeight) {
   TensorMap inputs;
   inputs["q"] = floats({1, 1, 1, 1}, {0});
