@@ -23,7 +23,9 @@ Written by `tools/gpu_status.py` from `pareto list`, `results/gpu/checks.json` a
 `results/gpu_*/*.h5`; not edited by hand. `make gpu-accept` on a machine with a GPU fills it in.
 "Not yet run" means that the kernel compiles for sm_80 and sm_90a, passes the check of what ptxas
 said about it, and that its index maps are tested on the host; whether it is right or fast is not
-known.
+known. A pass is one problem of `pareto check`, which varies most options under the operation's
+default type alone: a variant that does not take it meets few of them there. Figures are those of
+the commit named below.
 
 """
 COLUMNS = "| variant | needs | what it is | checks | memcheck, racecheck | best rate | of ceiling \
