@@ -24,9 +24,16 @@ file(GLOB reference_sources CONFIGURE_DEPENDS reference/*.cc)
 file(GLOB kernel_sources CONFIGURE_DEPENDS kernels/*.cc kernels/*/*.cc)
 file(GLOB cli_sources CONFIGURE_DEPENDS cli/*.cc)
 list(FILTER cli_sources EXCLUDE REGEX "/cli/main\\.cc$")
+# What only some builds have; see harness/absent_variants.h.
+file(GLOB optional_variants CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} kernels/*/*.cu)
 foreach(library IN LISTS PARETO_PLUGIN_LIBRARIES)
+  file(GLOB variants CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} kernels/*/${library}_*.cc)
+  list(APPEND optional_variants ${variants})
   list(FILTER kernel_sources EXCLUDE REGEX "/kernels/[^/]+/${library}_[^/]*\\.cc$")
 endforeach()
+list(JOIN optional_variants " " optional_variants)
+set_source_files_properties(harness/absent_variants.cc PROPERTIES
+  COMPILE_DEFINITIONS "PARETO_OPTIONAL_VARIANTS=\"${optional_variants}\"")
 
 # Attention by cuDNN: its headers come with a toolkit or not, and bootstrap.sh fetches those that
 # build its graphs.

@@ -15,6 +15,7 @@
 #include "harness/errors.h"
 #include "harness/mutant_trust.h"
 #include "harness/registry.h"
+#include "harness/variant_battery.h"
 
 namespace pareto {
 namespace {
@@ -140,7 +141,7 @@ class Checking {
   /// checked" unless something breaks.
   void call_battery() {
     if (variant_.needs_cuda > 0) device().record_nothing();
-    for (const BatteryInput& input : problem_.op().battery(problem_)) {
+    for (const BatteryInput& input : battery_of(variant_, problem_)) {
       InputReport& entry = report_.inputs.emplace_back(
           InputReport{input.name, refusal(variant_, input.problem), {}});
       if (!entry.skipped.empty()) continue;
@@ -159,9 +160,11 @@ class Checking {
   }
 
   void check_battery() {
-    const std::vector<BatteryInput> battery = problem_.op().battery(problem_);
+    const std::vector<BatteryInput> battery = battery_of(variant_, problem_);
     for (const BatteryInput& input : battery) {
-      if (!failed()) check(input);
+      if (failed()) return;
+      check(input);
+      if (report_.inputs.back().skipped.empty()) taken_.push_back(input);
     }
     for (const BatteryInput& input : surprises(battery, options_.seed)) {
       if (!failed()) check(input);
@@ -251,7 +254,7 @@ class Checking {
     report_.status = CheckStatus::kPass;
     if (!options_.battery || !options_.mutants) return;
     const std::string survivors =
-        mutant_trust(problem_, arithmetic_of(variant_, problem_), threads_).survivors();
+        mutant_trust(problem_, taken_, arithmetic_of(variant_, problem_), threads_).survivors();
     if (survivors.empty()) return;
     report_.status = CheckStatus::kUntrusted;
     report_.check = "mutants";
@@ -265,6 +268,7 @@ class Checking {
   int threads_;
   Teams teams_;
   CheckReport report_;
+  std::vector<BatteryInput> taken_;  ///< only these can reject a wrong result of this variant
   bool endured_ = false;
 };
 

@@ -9,11 +9,13 @@
 namespace pareto {
 
 /// Default problems of an op with every combination of scheme, format, dtype and kv_dtype, and,
-/// for the default of these, every other word option on its own. What the op rejects is left out.
+/// for the default of these, every other word option on its own, or with the first other word
+/// without which the op rejects it. What the op rejects is left out.
 std::vector<Problem> check_matrix(const Op& op);
 
-/// The same for one variant: sizes are brought within the range that its limits declare, lest a
-/// variant for few queries, say, is never checked.
+/// The same for one variant, with sizes within its limits. The other options vary under the first
+/// combination that it takes, lest a variant for one scheme never meets a bias; sizes between two
+/// near limits (head_dim of 64 to 128) are tried at both ends and by doubling in between.
 std::vector<Problem> check_matrix(const Variant& variant);
 
 }  // namespace pareto

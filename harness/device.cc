@@ -33,7 +33,7 @@ DeviceInfo without_device(const std::string& reason) {
 }
 
 DeviceInfo ask_child() {
-  if (build_info::kCuda == "none") return without_device("built without CUDA (no nvcc found)");
+  if (build_info::kCuda == "none") return without_device("built without CUDA");
   // Without the driver's node nothing needs to be started to know.
   if (!std::filesystem::exists("/dev/nvidiactl")) return without_device("no CUDA device");
   const ChildResult child =

@@ -14,6 +14,7 @@
 #include "harness/measured_call.h"
 #include "harness/registry.h"
 #include "harness/thread_watch.h"
+#include "harness/variant_battery.h"
 
 namespace pareto {
 namespace {
@@ -242,12 +243,8 @@ class Session {
 }  // namespace
 
 std::string battery_key(const Case& subject) {
-  std::string key = full_name(*subject.variant);
-  for (const Key& option : subject.problem.op().keys()) {
-    if (option.kind == KeyKind::kSize) continue;
-    key += " " + option.name + "=" + text_of(option, subject.problem.value(option.name));
-  }
-  return key;
+  return fmt::format("{} {} threads{}", full_name(*subject.variant), subject.threads,
+                     battery_text(battery_of(*subject.variant, subject.problem)));
 }
 
 std::vector<CaseRecord> measure_group(const Group& group, const SessionOptions& options,

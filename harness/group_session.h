@@ -19,13 +19,14 @@ struct SessionOptions {
   bool energy = false;
   int process = 0;        ///< number of this process among `measure.processes`
   std::string group_run;  ///< id of this go over the group
-  /// Variants with options (see battery_key) whose battery has passed in this run already.
+  /// Batteries (see battery_key) that have passed in this run already.
   std::set<std::string> battery_passed;
   /// Told before each step, so that a crash can be blamed: index into the cases, and what is done.
   std::function<void(int case_index, const std::string& step)> at;
 };
 
-/// What the battery of a variant depends on: its name and every option that is no size.
+/// What the outcome of a battery depends on: the variant, the threads, and the inputs, whose sizes
+/// may follow the case's (those of attention's heads do).
 std::string battery_key(const Case& subject);
 
 /// One record per case, in the order of `group.cases`. A case that fails its checks has status

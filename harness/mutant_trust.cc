@@ -10,6 +10,7 @@
 
 #include "harness/checker.h"
 #include "harness/errors.h"
+#include "harness/variant_battery.h"
 
 namespace pareto {
 namespace {
@@ -45,7 +46,8 @@ std::string rejection(const TrustInput& ready, const std::string& mutant) {
 
 /// Everything that decides the outcome, as text. All members are named one by one, so that a new
 /// one does not compile until it counts here.
-std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic& arithmetic) {
+std::string memo_key(const Problem& problem, const std::vector<BatteryInput>& battery,
+                     const Arithmetic& arithmetic) {
   const auto& [u_acc, acc_truncates, acc_bits, acc_block, acc_promote, acc_lanes, integer_acc,
                u_operand, epilogue_roundings, u_activation, relu_drops_nan, flushes_subnormals,
                operand_products, u_exp, u_p, p_underflow, sums_rounded_p, kv_block, u_q_inner,
@@ -58,11 +60,7 @@ std::string memo_key(const std::vector<BatteryInput>& battery, const Arithmetic&
                                p_underflow, sums_rounded_p, kv_block, u_q_inner, u_q_step, u_p_page,
                                u_tanh, deterministic, leaks_nonfinite, multiplies_pruned),
                       " "));
-  for (const BatteryInput& input : battery) {
-    key += fmt::format("|{} {} {} {} {} {}", input.problem.op().name(), input.problem.text(),
-                       input.draw.distribution, input.draw.seed, input.draw.content, input.exact);
-  }
-  return key;
+  return key + "|" + problem.text() + battery_text(battery);
 }
 
 MutantTrust tried(const Problem& problem, const std::vector<BatteryInput>& battery,
@@ -94,17 +92,21 @@ std::string MutantTrust::survivors() const {
   return names;
 }
 
-const MutantTrust& mutant_trust(const Problem& problem, const Arithmetic& arithmetic, int threads) {
+const MutantTrust& mutant_trust(const Problem& problem, const std::vector<BatteryInput>& battery,
+                                const Arithmetic& arithmetic, int threads) {
   static std::mutex mutex;
   static std::map<std::string, std::unique_ptr<const MutantTrust>> memo;
-  const std::vector<BatteryInput> battery = problem.op().battery(problem);
-  const std::string key = memo_key(battery, arithmetic);
+  const std::string key = memo_key(problem, battery, arithmetic);
   const std::lock_guard lock(mutex);
   std::unique_ptr<const MutantTrust>& entry = memo[key];
   if (entry == nullptr) {
     entry = std::make_unique<const MutantTrust>(tried(problem, battery, arithmetic, threads));
   }
   return *entry;
+}
+
+const MutantTrust& mutant_trust(const Problem& problem, const Arithmetic& arithmetic, int threads) {
+  return mutant_trust(problem, problem.op().battery(problem), arithmetic, threads);
 }
 
 }  // namespace pareto

@@ -21,8 +21,11 @@ struct MutantTrust {
   [[nodiscard]] std::string survivors() const;
 };
 
-/// Every mutant of `problem` against the op's battery under a declared arithmetic. Results are
-/// remembered for the life of the process.
+/// Every mutant of `problem` against a battery under a declared arithmetic. Results are remembered
+/// for the life of the process.
+const MutantTrust& mutant_trust(const Problem& problem, const std::vector<BatteryInput>& battery,
+                                const Arithmetic& arithmetic, int threads);
+/// The same against the op's whole battery.
 const MutantTrust& mutant_trust(const Problem& problem, const Arithmetic& arithmetic, int threads);
 
 }  // namespace pareto

@@ -16,6 +16,7 @@
 #include <set>
 #include <string_view>
 
+#include "harness/absent_variants.h"
 #include "harness/affinity.h"
 #include "harness/errors.h"
 #include "harness/machine.h"
@@ -205,12 +206,14 @@ void open_plugin(const std::string& path) {
 
 std::string manifest_of(const std::string& path) {
   std::set<const Variant*> before;
-  for (const Variant* variant : variants()) before.insert(variant);
+  for (const Variant* variant : variants()) {
+    if (absence_of(*variant).empty()) before.insert(variant);
+  }
   open_plugin(path);
   json entries = json::array();
   std::string library = fs::path(path).stem().string();
   for (const Variant* variant : variants()) {
-    if (before.contains(variant)) continue;
+    if (before.contains(variant) || !absence_of(*variant).empty()) continue;
     entries.push_back(to_json(*variant));
     if (!variant->library.empty()) library = variant->library;
   }

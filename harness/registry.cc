@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 
+#include "harness/absent_variants.h"
 #include "harness/cuda_library.h"
 #include "harness/device.h"
 #include "harness/errors.h"
@@ -43,9 +44,12 @@ void read_manifests_once() {
   Registry& all = registry();
   if (all.manifests_read) return;
   all.manifests_read = true;
-  for (Variant& variant : plugin_variants()) {
-    if (find_registered(variant.op, variant.name) == nullptr) {
-      all.variants.push_back(std::move(variant));
+  // A program knows what it registered better than a manifest, and that better than a file's name.
+  for (std::vector<Variant> (*source)() : {plugin_variants, optional_variants}) {
+    for (Variant& variant : source()) {
+      if (find_registered(variant.op, variant.name) == nullptr) {
+        all.variants.push_back(std::move(variant));
+      }
     }
   }
   all.sorted.clear();
@@ -135,6 +139,8 @@ const Variant& find_variant(const Op& op, std::string_view name) {
 std::string full_name(const Variant& variant) { return variant.op + "/" + variant.name; }
 
 std::string missing_here(const Variant& variant) {
+  const std::string absence = absence_of(variant);
+  if (!absence.empty()) return absence;
   const IsaSet missing = variant.needs & ~isa_here();
   if (missing != 0) {
     std::string names;
@@ -170,7 +176,9 @@ Arithmetic arithmetic_of(const Variant& variant, const Problem& problem) {
 const Variant& open(const Variant& variant) {
   if (variant.prepare != nullptr) return variant;
   if (variant.plugin.empty()) {
-    throw CannotRunError(fmt::format("{}: registered without prepare", full_name(variant)));
+    const std::string absence = absence_of(variant);
+    throw CannotRunError(fmt::format("{}: {}", full_name(variant),
+                                     absence.empty() ? "registered without prepare" : absence));
   }
   open_plugin(variant.plugin);
   if (variant.prepare == nullptr) {

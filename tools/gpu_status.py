@@ -23,9 +23,14 @@ Written by `tools/gpu_status.py` from `pareto list`, `results/gpu/checks.json` a
 `results/gpu_*/*.h5`; not edited by hand. `make gpu-accept` on a machine with a GPU fills it in.
 "Not yet run" means that the kernel compiles for sm_80 and sm_90a, passes the check of what ptxas
 said about it, and that its index maps are tested on the host; whether it is right or fast is not
-known. A pass is one problem of `pareto check`, which varies most options under the operation's
-default type alone: a variant that does not take it meets few of them there. Figures are those of
-the commit named below.
+known. A pass is one problem of `pareto check`, which varies the options under the first type that
+a variant takes. Figures are those of the commit named below.
+
+"""
+# Of records without the mark "options_under_own_type".
+OLD_MATRIX = """At that commit options were varied under the operation's default type alone, and inputs beyond
+a variant's limits were left out: a variant that does not take that type met few options, one for
+whole tiles few inputs.
 
 """
 COLUMNS = "| variant | needs | what it is | checks | memcheck, racecheck | best rate | of ceiling \
@@ -64,7 +69,12 @@ def gathered(folder: pathlib.Path) -> dict:
             "memcheck": last_line(folder / "sanitizer" / f"{path.stem}.memcheck"),
             "racecheck": last_line(folder / "sanitizer" / f"{path.stem}.racecheck"),
         }
-    return {"device": machine["device"], "build": machine["build"], "variants": variants}
+    return {
+        "device": machine["device"],
+        "build": machine["build"],
+        "options_under_own_type": True,
+        "variants": variants,
+    }
 
 
 def timed_cases(program: pathlib.Path, results: pathlib.Path) -> list[dict]:
@@ -122,10 +132,11 @@ def device_line(accepted: dict) -> str:
     if not accepted:
         return "No device has run them yet.\n\n"
     device, build = accepted["device"], accepted["build"]
-    return (
+    line = (
         f"Device: {device['name']}, driver {device['driver']}; commit {build['git_commit']}, "
         f"build {build['build']}; {accepted['date']}.\n\n"
     )
+    return line if accepted.get("options_under_own_type") else line + OLD_MATRIX
 
 
 def main() -> int:
@@ -136,8 +147,9 @@ def main() -> int:
     parser.add_argument("--accepted", type=pathlib.Path, help="folder of gpu_accept.sh")
     parser.add_argument("--check", action="store_true", help="fail if the file is out of date")
     arguments = parser.parse_args()
-    variants = cuda_variants(asked(arguments.program, "list"))
-    if any("built without CUDA" in variant["reason"] for variant in variants):
+    listing = asked(arguments.program, "list")
+    variants = cuda_variants(listing)
+    if any("built without CUDA" in variant["reason"] for variant in listing["variants"]):
         print(f"{arguments.program} was built without CUDA: it cannot describe its variants")
         return 2
     kept = arguments.results / "gpu" / "checks.json"

@@ -206,6 +206,28 @@ def test_a_library_that_is_not_here_is_said_before_anything_runs(tmp_path):
     assert "libpareto_nowhere.so.7" in result.stdout + result.stderr
 
 
+def test_baselines_whose_plugin_is_not_built_are_planned_and_skipped(tmp_path):
+    env = {"PARETO_PLUGIN_DIR": str(tmp_path)}
+    assert reason_of_openblas(tmp_path) == "its plug-in pareto_openblas.so is not there"
+    path = write(
+        tmp_path / "threads.toml",
+        """[[sweep]]
+        op = "sparse"
+        variant = ["scalar", "openblas_*", "torch_*"]
+        M = 4
+        N = 8
+        K = 8""",
+    )
+    planned = pareto("plan", path, "--json", env=env)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    reasons = {skip["variant"]: skip["reason"] for skip in json.loads(planned.stdout)["skipped"]}
+    assert reasons["sparse/openblas_dense"] == "its plug-in pareto_openblas.so is not there"
+    assert reasons["sparse/torch_csr"].endswith("'make peers' builds it")
+    timed = pareto("time", "sparse", "--variant", "openblas_dense", "--set", "M=1", env=env)
+    assert timed.returncode == 3, timed.stdout + timed.stderr
+    assert "pareto_openblas.so is not there" in timed.stdout + timed.stderr
+
+
 def test_what_a_plugin_itself_needs_is_looked_for_too(tmp_path):
     shutil.copy(PLUGINS / "pareto_openblas.json", tmp_path)
     plugin = (PLUGINS / "pareto_openblas.so").read_bytes()

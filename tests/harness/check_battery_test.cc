@@ -194,11 +194,13 @@ TEST(CheckBattery, ReportsExceptionsAsFailures) {
 
 TEST(CheckBattery, WhatTheVariantDeclinesIsSkippedWithItsReason) {
   Variant variant = toy::variant(toy::compute);
-  variant.limits = {{.key = "K", .values = {}, .multiple_of = 8}};
+  variant.declines = [](const Problem& problem) -> std::string {
+    return problem.size("K") == 33 ? "K 33 is none of mine" : "";
+  };
   const CheckReport report = check(variant);
   EXPECT_EQ(report.status, CheckStatus::kPass);
-  EXPECT_EQ(report.inputs[1].skipped, "K 33 not a multiple of 8");
-  variant.limits = {{.key = "K", .values = {}, .min = 1000}};
+  EXPECT_EQ(report.inputs[1].skipped, "K 33 is none of mine");
+  variant.declines = [](const Problem&) -> std::string { return "nothing is mine"; };
   const CheckReport none = check(variant);
   EXPECT_EQ(none.status, CheckStatus::kNotChecked);
   EXPECT_NE(none.message.find("takes no input of the battery"), std::string::npos);
