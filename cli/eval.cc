@@ -200,12 +200,7 @@ json evaluate(const EvalOptions& options) {
     return result;
   }
   const Variant& variant = find_variant(input.problem.op(), options.case_options.variants);
-  std::string reason = missing_here(variant);
-  if (reason.empty()) reason = refusal(variant, input.problem);
-  if (reason.empty() && options.case_options.threads > this_machine().cores) {
-    reason = fmt::format("threads {} above the {} cores of this machine",
-                         options.case_options.threads, this_machine().cores);
-  }
+  const std::string reason = obstacle(variant, input.problem, options.case_options.threads);
   if (!reason.empty()) throw CannotRunError(fmt::format("{}: {}", full_name(variant), reason));
   const ChildResult child = run_isolated(
       [&] {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -101,8 +102,18 @@ std::map<std::string, std::string> match_machines(const ResultFile& first, const
   return match;
 }
 
-// Median of the block medians of every process.
-std::vector<double> medians_by_process(const SampleSet& samples) {
+// One sample a round: a long series was stored as means (stored_samples.h).
+bool holds_means(const SampleSet& samples) {
+  for (std::size_t i = 1; i < samples.size(); ++i) {
+    if (samples.process[i] == samples.process[i - 1] && samples.round[i] == samples.round[i - 1]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Median of the block medians of every process, or of the block means.
+std::vector<double> medians_by_process(const SampleSet& samples, bool means) {
   std::map<std::int32_t, std::map<std::int32_t, std::vector<double>>> blocks;
   for (std::size_t i = 0; i < samples.size(); ++i) {
     blocks[samples.process[i]][samples.block[i]].push_back(samples.seconds[i]);
@@ -110,7 +121,11 @@ std::vector<double> medians_by_process(const SampleSet& samples) {
   std::vector<double> medians;
   for (const auto& [process, by_block] : blocks) {
     std::vector<double> block_medians;
-    for (const auto& [block, seconds] : by_block) block_medians.push_back(median_of(seconds));
+    for (const auto& [block, seconds] : by_block) {
+      const double sum = std::accumulate(seconds.begin(), seconds.end(), 0.0);
+      block_medians.push_back(means ? sum / static_cast<double>(seconds.size())
+                                    : median_of(seconds));
+    }
     medians.push_back(median_of(block_medians));
   }
   return medians;
@@ -140,7 +155,10 @@ std::string PairedRows::obstacle() const {
 }
 
 ProcessMedians PairedRows::process_medians() const {
-  return {medians_by_process(first.samples()), medians_by_process(second.samples())};
+  const SampleSet samples_first = first.samples();
+  const SampleSet samples_second = second.samples();
+  const bool means = holds_means(samples_first) || holds_means(samples_second);
+  return {medians_by_process(samples_first, means), medians_by_process(samples_second, means)};
 }
 
 Comparison PairedRows::compare_by_rounds(const CompareOptions& options) const {

@@ -57,8 +57,7 @@ void reproduce(const ReproOptions& options, int& exit_code) {
                "those of {}\n",
                subject.hash, options.file);
   }
-  std::string reason = missing_here(*subject.variant);
-  if (reason.empty()) reason = refusal(*subject.variant, subject.problem);
+  const std::string reason = obstacle(*subject.variant, subject.problem, subject.threads);
   if (!reason.empty()) throw CannotRunError(full_name(*subject.variant) + ": " + reason);
   MeasureSettings measure{.precision = 0.01, .budget_s = 2, .min_blocks = 32};
   if (options.iterations > 0) {

@@ -34,8 +34,7 @@ Group group_of(std::vector<Case> cases, const MeasureSettings& measure) {
   group.hash = cases.front().group;
   std::string first_reason;
   for (Case& subject : cases) {
-    std::string reason = missing_here(*subject.variant);
-    if (reason.empty()) reason = refusal(*subject.variant, subject.problem);
+    const std::string reason = obstacle(*subject.variant, subject.problem, subject.threads);
     if (!reason.empty()) {
       fmt::print(stderr, "skipped {}: {}\n", full_name(*subject.variant), reason);
       continue;

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "harness/stopping.h"
 #include "harness/student_t.h"
@@ -50,28 +52,58 @@ Comparison unclear(double speedup, std::int64_t count, std::string reason) {
   return result;
 }
 
-// Samples of the round that starts at `begin`; moves `begin` to the next round.
-double next_round_median(const RoundSamples& samples, std::size_t& begin) {
-  std::size_t end = begin;
-  while (end < samples.round.size() && samples.round[end] == samples.round[begin]) ++end;
-  const double median = median_of(samples.seconds.subspan(begin, end - begin));
-  begin = end;
-  return median;
+// How a long series was stored (stored_samples.h): one mean for every 1, 2, 4, … rounds.
+struct Grain {
+  std::int64_t rounds = 1;  ///< that one stored sample stands for
+  bool single = true;       ///< never two samples of one round
+};
+
+Grain grain_of(const RoundSamples& samples) {
+  Grain grain;
+  std::int64_t gap = 0;
+  for (std::size_t i = 1; i < samples.round.size(); ++i) {
+    const std::int64_t step = samples.round[i] - samples.round[i - 1];
+    if (step == 0) grain.single = false;
+    if (step > 0 && (gap == 0 || step < gap)) gap = step;
+  }
+  if (gap > 0) {
+    grain.rounds = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(gap)));
+  }
+  return grain;
+}
+
+struct Bin {
+  std::int64_t round;  ///< first of the bin
+  double seconds;
+};
+
+// Samples by bins of `rounds`: their median, or their mean where the other side knows only means.
+std::vector<Bin> bins_of(const RoundSamples& samples, std::int64_t rounds, bool means) {
+  std::vector<Bin> bins;
+  std::size_t end = 0;
+  for (std::size_t begin = 0; begin < samples.round.size(); begin = end) {
+    const std::int64_t bin = samples.round[begin] / rounds;
+    while (end < samples.round.size() && samples.round[end] / rounds == bin) ++end;
+    const std::span<const double> seconds = samples.seconds.subspan(begin, end - begin);
+    const double mean =
+        std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
+    bins.push_back({bin * rounds, means ? mean : median_of(seconds)});
+  }
+  return bins;
 }
 
 std::vector<double> paired_log_ratios(const RoundSamples& first, const RoundSamples& second) {
+  const Grain a = grain_of(first);
+  const Grain b = grain_of(second);
+  const std::int64_t rounds = std::max(a.rounds, b.rounds);
+  const bool means = a.single || b.single;
+  const std::vector<Bin> bins = bins_of(second, rounds, means);
+  auto other = bins.begin();
   std::vector<double> ratios;
-  std::size_t a = 0;
-  std::size_t b = 0;
-  while (a < first.round.size() && b < second.round.size()) {
-    if (first.round[a] < second.round[b]) {
-      ++a;
-    } else if (first.round[a] > second.round[b]) {
-      ++b;
-    } else {
-      const double first_s = next_round_median(first, a);
-      ratios.push_back(std::log(first_s / next_round_median(second, b)));
-    }
+  for (const Bin& bin : bins_of(first, rounds, means)) {
+    while (other != bins.end() && other->round < bin.round) ++other;
+    if (other == bins.end()) break;
+    if (other->round == bin.round) ratios.push_back(std::log(bin.seconds / other->seconds));
   }
   return ratios;
 }

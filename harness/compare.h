@@ -31,7 +31,7 @@ struct CompareOptions {
 };
 
 /// One variant's samples of one group run. Rounds of different processes must differ: add a
-/// multiple of a number beyond the last round.
+/// multiple of a power of two beyond the last round.
 struct RoundSamples {
   std::span<const double> seconds;      ///< per call, one per sample
   std::span<const std::int64_t> round;  ///< ascending, same count
@@ -39,7 +39,8 @@ struct RoundSamples {
 
 /// Inside one file: t interval of d_r = log(median of first in round r ÷ median of second) over the
 /// rounds that both have (at least 16, else UNCLEAR), standard error × √((1+ρ)/(1−ρ)), ρ the lag-1
-/// autocorrelation of d.
+/// autocorrelation of d. Where a side has one sample a round, or for several rounds, as long series
+/// are stored, both are brought to such means.
 Comparison compare_rounds(const RoundSamples& first, const RoundSamples& second,
                           const CompareOptions& options);
 

@@ -191,12 +191,7 @@ class Expander {
   }
 
   std::string why_not(const Case& subject) const {
-    std::string reason = missing_here(*subject.variant);
-    if (reason.empty()) reason = refusal(*subject.variant, subject.problem);
-    if (reason.empty() && subject.threads > this_machine().cores) {
-      reason = fmt::format("threads {} above the {} cores of this machine", subject.threads,
-                           this_machine().cores);
-    }
+    const std::string reason = obstacle(*subject.variant, subject.problem, subject.threads);
     if (!reason.empty()) return reason;
     const double call_s = estimated_call_s(subject);
     const double longest_s = kLongestCallBudgets * experiment_.measure.budget_s;

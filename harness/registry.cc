@@ -10,6 +10,7 @@
 #include "harness/cuda_library.h"
 #include "harness/device.h"
 #include "harness/errors.h"
+#include "harness/machine.h"
 #include "harness/plugin.h"
 
 namespace pareto {
@@ -166,6 +167,16 @@ std::string refusal(const Variant& variant, const Problem& problem) {
     if (!reason.empty()) return reason;
   }
   return variant.declines == nullptr ? "" : variant.declines(problem);
+}
+
+std::string obstacle(const Variant& variant, const Problem& problem, int threads) {
+  std::string reason = missing_here(variant);
+  if (reason.empty()) reason = refusal(variant, problem);
+  if (reason.empty() && threads > this_machine().cores) {
+    reason =
+        fmt::format("threads {} above the {} cores of this machine", threads, this_machine().cores);
+  }
+  return reason;
 }
 
 Arithmetic arithmetic_of(const Variant& variant, const Problem& problem) {

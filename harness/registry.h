@@ -34,6 +34,8 @@ std::string full_name(const Variant& variant);
 std::string missing_here(const Variant& variant);
 /// "" if the variant takes this problem, else why not; asks the limits, then `declines`.
 std::string refusal(const Variant& variant, const Problem& problem);
+/// "" or why this machine cannot run the variant on this problem with that many threads.
+std::string obstacle(const Variant& variant, const Problem& problem, int threads);
 /// Arithmetic declared for this problem.
 Arithmetic arithmetic_of(const Variant& variant, const Problem& problem);
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
@@ -16,13 +17,15 @@ struct SchedulerVariables {
   const char* name;
   const char* rank;
   const char* first;  ///< variable with the first rank; null: ranks start at 0
+  const char* step;   ///< variable with the distance of ranks; null: 1
   const char* count;
 };
 constexpr SchedulerVariables kSchedulers[] = {
-    {"Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT"},
-    {"Slurm step", "SLURM_PROCID", nullptr, "SLURM_NTASKS"},
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", nullptr, "OMPI_COMM_WORLD_SIZE"},
-    {"PMI", "PMI_RANK", nullptr, "PMI_SIZE"},
+    {"Slurm array", "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP",
+     "SLURM_ARRAY_TASK_COUNT"},
+    {"Slurm step", "SLURM_PROCID", nullptr, nullptr, "SLURM_NTASKS"},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", nullptr, nullptr, "OMPI_COMM_WORLD_SIZE"},
+    {"PMI", "PMI_RANK", nullptr, nullptr, "PMI_SIZE"},
 };
 
 int integer_of(std::string_view text, int otherwise) {
@@ -45,7 +48,13 @@ std::string parse_shard(const std::string& text, PlanOptions& options) {
       const int rank = environment_integer(scheduler.rank, -1);
       const int count = environment_integer(scheduler.count, 0);
       if (rank < 0 || count < 1) continue;
-      options.shard = rank - environment_integer(scheduler.first, 0) + 1;
+      const int step = std::max(1, environment_integer(scheduler.step, 1));
+      const int beyond = rank - environment_integer(scheduler.first, 0);
+      if (beyond % step != 0) {
+        throw InputError(fmt::format("--shard auto: {}={} is no multiple of {}={} from {}",
+                                     scheduler.rank, rank, scheduler.step, step, scheduler.first));
+      }
+      options.shard = beyond / step + 1;
       options.shards = count;
       asked = scheduler.name;
       break;

@@ -28,6 +28,8 @@ constexpr Entry kSaturating = {"saturating", 6, 19, 389};
 constexpr Entry kNonFinite = {"nonfinite", 18, 35, 133};
 // Who flushes subnormal numbers, and does not declare it, shows. fp16 has others.
 constexpr Entry kSubnormal = {"subnormal", 19, 34, 69};
+// Scales at and beyond the ends of their types.
+constexpr Entry kUneven = {"uneven", 20, 35, 549};
 
 BatteryInput input_of(const Problem& like, const Entry& entry) {
   BatteryInput input;
@@ -59,6 +61,10 @@ std::vector<BatteryInput> qgemm_battery(const Problem& like) {
   const QgemmProblem p = QgemmProblem::from(like);
   if (p.integer_products()) {
     battery.push_back(input_of(like, kSaturating));
+    bare_unless_relu(battery.back());
+  }
+  if (!p.integer_operands()) {
+    battery.push_back(input_of(like, kUneven));
     bare_unless_relu(battery.back());
   }
   const bool propagates = p.x_kind == XKind::kFloat && p.w_kind == WKind::kFloat;

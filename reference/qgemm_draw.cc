@@ -23,7 +23,8 @@ HostTensor drawn(const Draw& draw, const char* name, const Shape& shape) {
     }
     return tensor;
   }
-  fill_distribution(draw.distribution, stream_key(draw, name), tensor.span<float>());
+  fill_distribution(draw.distribution, stream_key(draw, name), tensor.span<float>(),
+                    std::max<std::int64_t>(shape[shape.rank() - 1], 1));
   return tensor;
 }
 
@@ -141,6 +142,28 @@ void make_subnormal(const QgemmProblem& p, TensorMap& inputs) {
   for (float& value : inputs.at("bias").span<float>()) value = std::ldexp(value, -140);
 }
 
+// Rows that are zero, tiny or huge as a whole, and rows whose runs of 16 are so by turns: scales of
+// rows and of groups are 0, subnormal, with reciprocals that overflow, and next to their largest.
+void make_uneven(const QgemmProblem& p, TensorMap& inputs) {
+  constexpr std::int64_t kRun = 16;
+  const auto spread = [&](const char* name, std::span<const float> scales) {
+    const auto count = static_cast<std::int64_t>(scales.size());
+    std::span<float> values = inputs.at(name).span<float>();
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::int64_t row = static_cast<std::int64_t>(i) / p.K;
+      const std::int64_t run = static_cast<std::int64_t>(i) % p.K / kRun;
+      const bool whole = row % (2 * count) < count;
+      values[i] *= scales[static_cast<std::size_t>((row + (whole ? 0 : run)) % count)];
+    }
+  };
+  // Products stay finite.
+  constexpr float kOfX[] = {1, 1e-43F, 0, 1e30F, 1e-39F};
+  constexpr float kOfW[] = {0, 1, 1e-39F, 1e3F, 1e-43F, 1e-30F, 1e-6F};
+  constexpr float kOfHalves[] = {1, 1e-7F, 0, 1e3F, 1e-5F};
+  spread("x", p.x_dtype == DType::kF16 ? kOfHalves : kOfX);
+  spread("w", kOfW);
+}
+
 // A few elements that are not finite, in rows of x and of w of their own.
 void spoil(const QgemmProblem& p, TensorMap& inputs) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -166,11 +189,13 @@ TensorMap draw_qgemm(const Problem& problem, const Draw& draw) {
   const bool spoilt = draw.distribution == "nonfinite";
   const bool subnormal = draw.distribution == "subnormal";
   Draw base = draw;
-  if (planted || spoilt || subnormal) base.distribution = "normal";
+  const bool uneven = draw.distribution == "uneven";
+  if (planted || spoilt || subnormal || uneven) base.distribution = "normal";
   TensorMap inputs = p.integer_operands() ? draw_integers(p, base) : draw_floats(p, base);
   if (p.has_bias) inputs["bias"] = drawn(base, "bias", Shape{p.N});
   if (spoilt && !p.integer_operands()) spoil(p, inputs);
   if (subnormal && !p.integer_operands()) make_subnormal(p, inputs);
+  if (uneven && !p.integer_operands()) make_uneven(p, inputs);
   if (planted && !p.integer_operands()) {
     plant(p, inputs, draw);
     if (p.x_kind == XKind::kS8Static && p.K > 0) {

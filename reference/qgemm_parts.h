@@ -20,7 +20,7 @@ void adopt_qgemm(Problem& problem, TensorMap& inputs);
 void narrow_qgemm(const Problem& problem, TensorMap& inputs);
 void vary_qgemm(const Problem& problem, TensorMap& inputs, std::int64_t content);
 
-// qgemm_draw.cc; "exact", "planted" and "subnormal" besides the distributions.
+// qgemm_draw.cc; "exact", "planted", "subnormal" and "uneven" besides the distributions.
 TensorMap draw_qgemm(const Problem& problem, const Draw& draw);
 // qgemm_draw_exact.cc: whole numbers and plants that make every scale a power of two.
 TensorMap draw_exact_qgemm(const QgemmProblem& problem, const Draw& draw);

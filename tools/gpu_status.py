@@ -28,9 +28,9 @@ a variant takes. Figures are those of the commit named below.
 
 """
 # Of records without the mark "options_under_own_type".
-OLD_MATRIX = """At that commit options were varied under the operation's default type alone, and inputs beyond
-a variant's limits were left out: a variant that does not take that type met few options, one for
-whole tiles few inputs.
+OLD_MATRIX = """At that commit options varied under the operation's default type alone, and inputs
+beyond a variant's limits were left out: a variant that does not take that type met few options,
+one for whole tiles few inputs.
 
 """
 COLUMNS = "| variant | needs | what it is | checks | memcheck, racecheck | best rate | of ceiling \

@@ -77,6 +77,30 @@ TEST(Compare, CorrelatedRatiosWidenTheInterval) {
   EXPECT_GT(std::log(after.hi / after.lo), 2 * std::log(before.hi / before.lo));
 }
 
+// One call in ten takes ten times as long: the mean of a round is far from its median, which must
+// not pass for a difference between twins of which one was stored as means of two rounds.
+TEST(Compare, StoredMeansAreHeldAgainstMeans) {
+  std::mt19937_64 random(1);
+  std::uniform_real_distribution<double> uniform;
+  std::vector<double> seconds;
+  std::vector<std::int64_t> round;
+  std::vector<double> means;
+  std::vector<std::int64_t> every_other;
+  for (std::int64_t r = 0; r < 512; ++r) {
+    if (r % 2 == 0) every_other.push_back(r);
+    if (r % 2 == 0) means.push_back(0);
+    for (int i = 0; i < 4; ++i) {
+      seconds.push_back(1e-3 * (uniform(random) < 0.1 ? 10 : 1));
+      round.push_back(r);
+      means.back() += seconds.back() / 8;
+    }
+  }
+  const Comparison same = compare_rounds({seconds, round}, {means, every_other}, {});
+  EXPECT_EQ(same.verdict, SpeedVerdict::kSame) << same.speedup;
+  EXPECT_NEAR(same.speedup, 1, 1e-9);
+  EXPECT_EQ(same.count, 256);
+}
+
 TEST(Compare, PairsOnlyCommonRounds) {
   Pair pair = measured(2, 20, 0.5);
   std::vector<std::int64_t> shifted = pair.round;

@@ -295,6 +295,26 @@ TEST(ParseShard, AutoReadsTheScheduler) {
   EXPECT_EQ(options.shards, 4);
 }
 
+// sbatch --array=1-10:3
+TEST(ParseShard, AutoCountsTheStepsOfAnArray) {
+  setenv("SLURM_ARRAY_TASK_MIN", "1", 1);
+  setenv("SLURM_ARRAY_TASK_STEP", "3", 1);
+  setenv("SLURM_ARRAY_TASK_COUNT", "4", 1);
+  PlanOptions options;
+  for (int task = 0; task < 4; ++task) {
+    setenv("SLURM_ARRAY_TASK_ID", std::to_string(1 + 3 * task).c_str(), 1);
+    parse_shard("auto", options);
+    EXPECT_EQ(options.shard, task + 1);
+    EXPECT_EQ(options.shards, 4);
+  }
+  setenv("SLURM_ARRAY_TASK_ID", "5", 1);
+  EXPECT_THROW(parse_shard("auto", options), InputError);
+  for (const char* name : {"SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP",
+                           "SLURM_ARRAY_TASK_COUNT"}) {
+    unsetenv(name);
+  }
+}
+
 TEST(ParseShard, AutoSaysThatThereIsNoScheduler) {
   for (const char* name :
        {"SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"}) {

@@ -338,6 +338,24 @@ TEST(QgemmIntegers, MutantsAreRejectedAndExactSumsAccepted) {
   }
 }
 
+// Kernels that quantize by a reciprocal, or divide by a scale of 0, must meet their match.
+TEST(QgemmBattery, ScalesOfUnevenRowsReachBothEnds) {
+  for (const BatteryInput& input : op().battery(problem_of({{"scheme", "w8a8"}}))) {
+    if (input.draw.distribution != "uneven") continue;
+    const Operands operands = op().encode(input.problem, op().draw(input.problem, input.draw));
+    for (const auto& [slot, largest] : {std::pair(kQgemmXScale, 1e28F), {kQgemmWScale, 10.0F}}) {
+      const std::span<const float> scales = operands[slot].span<float>();
+      const auto [least, most] = std::minmax_element(scales.begin(), scales.end());
+      EXPECT_GT(*least, 0);
+      EXPECT_TRUE(std::isinf(1 / *least)) << *least;
+      EXPECT_GT(*most, largest);
+      EXPECT_EQ(std::count(scales.begin(), scales.end(), 1.0F), slot == kQgemmXScale ? 2 : 3);
+    }
+    return;
+  }
+  FAIL() << "no uneven input";
+}
+
 TEST(QgemmMutants, ThoseThatCannotExistSayWhy) {
   const Problem plain = problem_of({{"scheme", "fp32"}});
   for (const Mutant& mutant : op().mutants(plain)) {
