@@ -52,7 +52,8 @@ class Drawing {
     make_options();
     const bool own = draw_.distribution == "one_hot" || draw_.distribution == "equal_weights" ||
                      draw_.distribution == "planted" || draw_.distribution == "unseen" ||
-                     draw_.distribution == "nonfinite" || draw_.distribution == "subnormal";
+                     draw_.distribution == "nonfinite" || draw_.distribution == "subnormal" ||
+                     draw_.distribution == "uneven";
     const std::string base = own ? "normal" : draw_.distribution;
     make("q", q_shape(), base);
     make("k", kv_shape(p_.head_dim), base);
@@ -61,6 +62,7 @@ class Drawing {
     if (draw_.distribution == "equal_weights") equal_weights();
     if (draw_.distribution == "planted") plant();
     if (draw_.distribution == "subnormal") make_subnormal();
+    if (draw_.distribution == "uneven") make_uneven();
     if (draw_.distribution == "unseen" || draw_.distribution == "nonfinite") hide_non_finite();
     if (draw_.distribution == "nonfinite") show_non_finite();
     return std::move(inputs_);
@@ -79,7 +81,8 @@ class Drawing {
 
   HostTensor& make(const std::string& name, const Shape& shape, const std::string& distribution) {
     HostTensor& tensor = inputs_[name] = HostTensor(DType::kF32, shape);
-    fill_distribution(distribution, stream_key(draw_, name), tensor.span<float>());
+    fill_distribution(distribution, stream_key(draw_, name), tensor.span<float>(),
+                      std::max<std::int64_t>(shape[shape.rank() - 1], 1));
     return tensor;
   }
 
@@ -254,6 +257,29 @@ class Drawing {
     constexpr int kOfK = 104;
     for (float& value : inputs_.at("q").span<float>()) value = std::ldexp(value, kOfQ);
     for (float& value : inputs_.at("k").span<float>()) value = std::ldexp(value, kOfK);
+  }
+
+  // Tokens that are zero, tiny or huge, and heads that are so as a whole: scales of codes are 0,
+  // subnormal, with reciprocals that overflow, or large. The last query head is zero.
+  void make_uneven() {
+    constexpr float kOfTokensK[] = {1, 0, 1e-39F, 3, 1e-43F};
+    constexpr float kOfTokensV[] = {1e-43F, 1, 1e-39F, 0, 1e-20F, 1e-35F, 1e3F};
+    constexpr float kOfHeadsK[] = {1, 1e-39F, 1e-43F};
+    constexpr float kOfHeadsV[] = {1e-35F, 1e-39F, 1e30F};
+    for_keys([&](const AttentionSequence& s, std::int64_t head, std::int64_t j) {
+      const bool whole = head % 2 == 1;
+      const auto scale = [&](const char* name, std::int64_t width, float factor) {
+        float* values = &inputs_.at(name).span<float>()[s.kv_row(head, j) * width];
+        for (std::int64_t c = 0; c < width; ++c) values[c] *= factor;
+      };
+      scale("k", p_.head_dim, whole ? kOfHeadsK[s.b % 3] : kOfTokensK[j % 5]);
+      if (p_.has_v) scale("v", p_.head_dim_v, whole ? kOfHeadsV[s.b % 3] : kOfTokensV[j % 7]);
+    });
+    for_queries([&](const AttentionSequence& s, std::int64_t head, std::int64_t i) {
+      if (head + 1 < p_.heads_q) return;
+      std::fill_n(&inputs_.at("q").span<float>()[s.q_row(head, i) * p_.head_dim], p_.head_dim,
+                  0.0F);
+    });
   }
 
   static float non_finite(std::int64_t i) {

@@ -69,7 +69,10 @@ class DecodeInt8Pages {
                                                       page.data, space.s.data() + r * kStride,
                                                       kStride);
     }
-    for (std::int64_t r = 0; r < page.rows; ++r) soften(page, r, space);
+    bool lifted = false;
+    for (std::int64_t r = 0; r < page.rows; ++r) lifted = soften(page, r, space) || lifted;
+    if (lifted) [[unlikely]]
+      return add_lifted(page, space);
     const std::byte* v = page.data + layout_.v_offset();
     const auto* weights = reinterpret_cast<const std::uint32_t*>(space.s.data());
     const std::int64_t value_height = height(page.rows, T::kRows);
@@ -85,6 +88,11 @@ class DecodeInt8Pages {
  private:
   static constexpr std::int64_t kStride = 48;                // of scores and weights: lines, odd
   static constexpr std::int64_t kStepAt = kKeys / T::kPair;  // behind the codes of the weights
+  static constexpr std::int64_t kLiftAt = kStepAt + 1;
+  // Weights below kLeast are held kLift times as large: their products with scales next to the
+  // smallest numbers, and steps of these, would lose bits.
+  static constexpr float kLeast = 0x1p-100F;
+  static constexpr float kLift = 0x1p64F;
 
   // Of tiles of equal height.
   static std::int64_t height(std::int64_t rows, std::int64_t most) {
@@ -107,34 +115,56 @@ class DecodeInt8Pages {
     }
   }
 
-  // Scores of row r to integer weights, in place, and their step.
-  void soften(const DecodePage& page, std::int64_t r, DecodeSpace<T>& space) const {
+  // P·V of a page with rows whose weights are held larger: row by row, apart from o.
+  void add_lifted(const DecodePage& page, DecodeSpace<T>& space) const {
+    const std::byte* v = page.data + layout_.v_offset();
+    for (std::int64_t r = 0; r < page.rows; ++r) {
+      const float* s = space.s.data() + r * kStride;
+      for (std::int64_t c = 0; c < layout_.columns; c += layout_.panel) {
+        const std::int64_t columns = layout_.panel_at(c);
+        alignas(64) float sums[T::kColumns * T::kLanes] = {};
+        T::add_values(1, columns / T::kLanes)(reinterpret_cast<const std::uint32_t*>(s), kStride,
+                                              v + c * kKeys, sums, columns);
+        float* o = space.o.data() + r * page.o_stride + c;
+        for (std::int64_t i = 0; i < columns; ++i) o[i] += sums[i] * s[kLiftAt];
+      }
+    }
+  }
+
+  // Scores of row r to integer weights, in place, and their step. True if these are kLift times as
+  // large.
+  bool soften(const DecodePage& page, std::int64_t r, DecodeSpace<T>& space) const {
     // What would round to 2·kWeightSteps counts as that already.
     constexpr float kRoundsUp = 2 * T::kWeightSteps / (2 * T::kWeightSteps - 0.5F);
     DecodeRow<T>& row = space.rows[r];
     float* s = space.s.data() + r * kStride;
     if (row.non_finite) score_non_finite(page, r, space);
     const auto* scales = reinterpret_cast<const float*>(page.data + layout_.scale_offset());
-    Reg w[T::kPageRegs];
+    Reg p[T::kPageRegs];
     weigh_page<T>(row, page.first_key, s, scales, space.o.data() + r * page.o_stride,
-                  layout_.columns, space.sums.data() + r * 16, w);
+                  layout_.columns, space.sums.data() + r * 16, p);
+    Reg w[T::kPageRegs];
     Reg most = V::set1(0.0F);
 #pragma GCC unroll 4
     for (int c = 0; c < T::kPageRegs; ++c) {
-      w[c] = V::mul(w[c], T::load_floats(scales + kKeys + c * T::kLanes));
+      w[c] = V::mul(p[c], T::load_floats(scales + kKeys + c * T::kLanes));
       most = c == 0 ? w[0] : V::max(most, w[c]);
     }
     float largest = T::reduce_max(most);
-    if (!(largest > 0)) {  // no key; or NaN, which the row's sum will show
-      for (std::int64_t i = 0; i <= kStepAt; ++i) s[i] = 0;
-      return;
-    }
-    float lowered = 1;
-    if (largest < 0x1p-100F) [[unlikely]] {  // powers of two beyond fp32
-      lowered = 0x1p-64F;
-      largest /= lowered;
+    s[kLiftAt] = 1;
+    if (!(largest >= kLeast)) [[unlikely]] {
+      s[kLiftAt] = 1 / kLift;
 #pragma GCC unroll 4
-      for (int c = 0; c < T::kPageRegs; ++c) w[c] = V::mul(w[c], V::set1(1 / lowered));
+      for (int c = 0; c < T::kPageRegs; ++c) {
+        const Reg scale = T::load_floats(scales + kKeys + c * T::kLanes);
+        w[c] = V::mul(p[c], V::mul(scale, V::set1(kLift)));
+        most = c == 0 ? w[0] : V::max(most, w[c]);
+      }
+      largest = T::reduce_max(most);
+      if (!(largest >= kLeast)) {  // no key; or NaN, which the row's sum will show
+        std::fill_n(s, kLiftAt, 0.0F);
+        return false;
+      }
     }
     // The step is 2^k / kWeightSteps with 2^k at most the largest, in the bits of the exponent.
     constexpr std::uint32_t kOne = 127U << 23U;
@@ -142,7 +172,8 @@ class DecodeInt8Pages {
     const std::uint32_t step = (std::bit_cast<std::uint32_t>(largest * kRoundsUp) & kExponent) -
                                (std::bit_cast<std::uint32_t>(T::kWeightSteps) - kOne);
     T::store_weights(s, w, std::bit_cast<float>(2 * kOne - step));
-    s[kStepAt] = std::bit_cast<float>(step) * lowered;
+    s[kStepAt] = std::bit_cast<float>(step);
+    return s[kLiftAt] != 1;
   }
 
   PageLayout layout_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace pareto {
 
@@ -38,6 +39,18 @@ inline FinishedRow finish_row(const SoftmaxState& state, float sink) {
   const double own = std::exp(max - top);
   const double sum = own * state.sum + std::exp(sink - top);
   return {static_cast<float>(own / sum), static_cast<float>(top + std::log(sum)), false};
+}
+
+/// Brings in the scale that codes of V of one head have: into the factor or, where that would
+/// become subnormal and lose bits, by multiplying `o` with the old factor.
+inline void scale_values(float v_scale, std::span<float> o, FinishedRow& row) {
+  const float scaled = row.factor * v_scale;
+  if (!(std::abs(scaled) < std::numeric_limits<float>::min())) {
+    row.factor = scaled;
+    return;
+  }
+  for (float& value : o) value *= row.factor;
+  row.factor = v_scale;
 }
 
 }  // namespace pareto

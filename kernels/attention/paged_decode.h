@@ -138,12 +138,13 @@ class PagedDecode : public Prepared {
   }
 
   void finish(const AttentionCall& call, const DecodeUnit& unit, std::int64_t r,
-              const SoftmaxState& state, const float* o) const {
+              const SoftmaxState& state, float* o) const {
     const std::int64_t head = unit.head(r, p_.group());
     const float sink =
         call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
     FinishedRow finished = finish_row(state, sink);
-    finished.factor *= pages_.head_scales(pages_.head(unit.sequence.b, unit.head_kv)).v;
+    scale_values(pages_.head_scales(pages_.head(unit.sequence.b, unit.head_kv)).v,
+                 {o, static_cast<std::size_t>(p_.head_dim_v)}, finished);
     store(call, unit.sequence.q_row(head, unit.query(r)), o, finished);
   }
 

@@ -42,16 +42,16 @@ class RowEnds {
   }
 
   void finish(const AttentionCall& call, const RowBlock& block, float v_head_scale,
-              const Space& space) const {
+              Space& space) const {
     std::int64_t r = 0;
     for (std::int64_t head = block.first_head; head < block.first_head + block.heads; ++head) {
       const float sink =
           call.sinks != nullptr ? call.sinks[head] : -std::numeric_limits<float>::infinity();
       for (std::int64_t i = 0; i < block.queries; ++i, ++r) {
         FinishedRow finished = finish_row(space.rows[r].state, sink);
-        finished.factor *= v_head_scale;
-        store(call, block.sequence.q_row(head, block.first_query + i),
-              space.o.data() + r * blocks_.o_stride(), finished);
+        float* o = space.o.data() + r * blocks_.o_stride();
+        scale_values(v_head_scale, {o, static_cast<std::size_t>(p_.head_dim_v)}, finished);
+        store(call, block.sequence.q_row(head, block.first_query + i), o, finished);
       }
     }
   }
