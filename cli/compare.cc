@@ -43,9 +43,11 @@ struct Judged {
 Judged judge(const PairedRows& pair, const CompareOptions& options, double drift) {
   const auto [first, second] = std::pair(pair.first, pair.second);
   Judged judged{&pair, {}, first.real("total_rel_fro"), second.real("total_rel_fro"), false};
-  const bool failed_before = first.text("check_status") == "fail";
-  const bool fails_now = second.text("check_status") == "fail";
-  judged.check_regressed = fails_now && !failed_before;
+  const std::string before = first.text("check_status");
+  const std::string now = second.text("check_status");
+  const bool fails_now = now == "fail";
+  judged.check_regressed =
+      (fails_now && before != "fail") || (now == "untrusted" && before == "pass");
   judged.comparison.reason = pair.obstacle();
   if (!judged.comparison.reason.empty()) {
     judged.comparison.speedup = judged.comparison.lo = judged.comparison.hi = NAN;
@@ -55,6 +57,7 @@ Judged judge(const PairedRows& pair, const CompareOptions& options, double drift
                           ? compare_processes(pair.process_medians(), drift, options)
                           : pair.compare_by_rounds(options);
   if (fails_now) judged.comparison.reason += " the second fails its check";
+  if (now == "untrusted") judged.comparison.reason += " the second's check is not to be trusted";
   return judged;
 }
 
@@ -119,7 +122,7 @@ std::string as_text(const std::vector<Judged>& all, double margin) {
          "faster\n";
 }
 
-std::vector<PairedRows> pairs_of(const Options& options, const std::vector<ResultFile>& files) {
+AcrossFiles pairs_of(const Options& options, const std::vector<ResultFile>& files) {
   if (files.size() == 2) {
     if (!options.variants.empty()) throw InputError("--variants compares inside one file, not two");
     return pair_across(files[0], files[1], options.machines);
@@ -127,13 +130,24 @@ std::vector<PairedRows> pairs_of(const Options& options, const std::vector<Resul
   if (options.variants.empty()) {
     throw InputError("one file needs --variants A,B; else give two files");
   }
-  return pair_inside(files[0], options.variants);
+  return {.pairs = pair_inside(files[0], options.variants), .only_first = {}, .only_second = {}};
+}
+
+// A case that went missing is no result of the comparison, but whoever reads it must know.
+std::string unpaired_text(const AcrossFiles& across) {
+  const auto text = [](const std::vector<std::string>& cases, const char* which) {
+    if (cases.empty()) return std::string();
+    return fmt::format("only in the {} file: {} case{} ({}{})\n", which, cases.size(),
+                       cases.size() == 1 ? "" : "s", cases.front(), cases.size() == 1 ? "" : ", …");
+  };
+  return text(across.only_first, "first") + text(across.only_second, "second");
 }
 
 void compare(const Options& options, int& exit_code) {
   std::vector<ResultFile> files;
   for (const std::string& path : options.files) files.push_back(read_result_file(path));
-  std::vector<PairedRows> pairs = pairs_of(options, files);
+  AcrossFiles across = pairs_of(options, files);
+  std::vector<PairedRows>& pairs = across.pairs;
   std::stable_sort(pairs.begin(), pairs.end(), [](const PairedRows& a, const PairedRows& b) {
     return label_of(a) < label_of(b);
   });
@@ -146,8 +160,12 @@ void compare(const Options& options, int& exit_code) {
     all.push_back(judge(pair, compare_options, drift));
     printed.push_back(to_json(all.back(), options.margin));
   }
-  print_text(options.as_json ? json_text(json{{"pairs", printed}, {"drift", drift}}, 1) + "\n"
-                             : as_text(all, options.margin));
+  const json whole = {{"pairs", printed},
+                      {"drift", drift},
+                      {"only_first", across.only_first},
+                      {"only_second", across.only_second}};
+  print_text(options.as_json ? json_text(whole, 1) + "\n"
+                             : as_text(all, options.margin) + unpaired_text(across));
   const bool regressed = std::any_of(all.begin(), all.end(), [](const Judged& judged) {
     return judged.check_regressed || judged.comparison.verdict == SpeedVerdict::kSlower;
   });
@@ -160,7 +178,8 @@ void add_compare_verb(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
       "compare",
-      "FASTER, SLOWER, SAME or UNCLEAR: the second against the first; exit 1 if any is SLOWER\n\n"
+      "FASTER, SLOWER, SAME or UNCLEAR: the second against the first; exit 1 if any is SLOWER or "
+      "its check got worse\n\n"
       "Examples:\n"
       "  pareto compare before.h5 after.h5             the same cases, at least 5 processes each\n"
       "  pareto compare results.h5 --variants avx2,avx512   inside one interleaved run");

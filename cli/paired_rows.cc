@@ -199,23 +199,32 @@ std::vector<PairedRows> pair_inside(const ResultFile& file, const std::string& v
   return pairs;
 }
 
-std::vector<PairedRows> pair_across(const ResultFile& first, const ResultFile& second,
-                                    const std::string& machines) {
+AcrossFiles pair_across(const ResultFile& first, const ResultFile& second,
+                        const std::string& machines) {
   const std::map<std::string, std::string> match = match_machines(first, second, machines);
-  const RowIndex rows_second = index_rows(second);
-  std::vector<PairedRows> pairs;
+  RowIndex rows_second = index_rows(second);
+  AcrossFiles across;
   for (const auto& [key, row] : index_rows(first)) {
     const auto machine = match.find(key.second);
     if (machine == match.end()) continue;
     const auto other = rows_second.find({key.first, machine->second});
-    if (other != rows_second.end()) {
-      pairs.push_back({row_of(first, row), row_of(second, other->second)});
+    if (other == rows_second.end()) {
+      across.only_first.push_back(key.first);
+      continue;
     }
+    across.pairs.push_back({row_of(first, row), row_of(second, other->second)});
+    rows_second.erase(other);
   }
-  if (pairs.empty()) {
+  if (across.pairs.empty()) {
     throw InputError(fmt::format("{} and {} share no case", first.path(), second.path()));
   }
-  return pairs;
+  for (const auto& [key, row] : rows_second) {
+    const bool matched = std::any_of(match.begin(), match.end(), [&](const auto& machine) {
+      return machine.second == key.second;
+    });
+    if (matched) across.only_second.push_back(key.first);
+  }
+  return across;
 }
 
 double drift_of_baselines(const std::vector<PairedRows>& pairs) {

@@ -37,11 +37,18 @@ struct PairedRows {
 /// if no group has two of them.
 std::vector<PairedRows> pair_inside(const ResultFile& file, const std::string& variants);
 
+/// What pair_across() makes of two files.
+struct AcrossFiles {
+  std::vector<PairedRows> pairs;
+  std::vector<std::string> only_first;  ///< hashes of cases that the other file lacks
+  std::vector<std::string> only_second;
+};
+
 /// The same cases on the same machine; with `machines` "X,Y" those of machine X in the first file
 /// and of Y in the second. InputError for unlike machines not asked for by name, and if the files
 /// share no case.
-std::vector<PairedRows> pair_across(const ResultFile& first, const ResultFile& second,
-                                    const std::string& machines);
+AcrossFiles pair_across(const ResultFile& first, const ResultFile& second,
+                        const std::string& machines);
 
 /// Drift of the baselines among the pairs whose library is unchanged; 0 without any.
 double drift_of_baselines(const std::vector<PairedRows>& pairs);

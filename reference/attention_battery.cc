@@ -98,7 +98,7 @@ class Battery {
     if (size_of(p_.q_dtype) > 1 && size_of(p_.kv_dtype) > 1) {
       add("nonfinite", {4, 2}, {2, most_queries(19), 37});
     }
-    if (size_of(p_.kv_dtype) == 1) add("uneven", {4, 2}, {3, most_queries(9), 45});
+    if (size_of(p_.kv_dtype) == 1) add("uneven", {4, 2}, {3, most_queries(33), 45});
     add("normal", {1, 1}, {1, 1, 1});
     add("normal", own_, {2, 3, 0});
     add("normal", own_, {2, 0, 5});
