@@ -52,7 +52,8 @@ const std::vector<Column>& measured_columns() {
       {"unstable", kBool, "", "The time shows a trend"},
       {"throttled", kInteger, "1", "Samples repeated because the clock had fallen"},
       {"core_clock_hz", kReal, "s-1",
-       "Effective frequency of the core (on a GPU, of its SMs) while sampling"},
+       "Effective frequency of the core (on a GPU, of its SMs) while sampling; the lowest "
+       "process's"},
       {"flops", kReal, "1", "Floating-point (or integer) operations of one call"},
       {"bytes", kReal, "byte", "Bytes of one call: operands as stored, outputs"},
       {"flops_per_s", kReal, "s-1", "Operations per second"},

@@ -1,6 +1,8 @@
 #include "harness/joined_processes.h"
 
+#include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +24,23 @@ std::vector<double> block_medians_of(const SampleSet& samples, std::int32_t proc
   return medians;
 }
 
+// What tells how the samples were taken covers all processes: sums, the worst reason to stop, the
+// lowest clock.
+void join_circumstances(nlohmann::json& row, const nlohmann::json& more) {
+  const auto number = [](const nlohmann::json& from, const char* column) {
+    const auto found = from.find(column);
+    return found != from.end() && found->is_number() ? found->get<double>() : NAN;
+  };
+  row["visits_s"] = number_or_null(number(row, "visits_s") + number(more, "visits_s"));
+  row["throttled"] =
+      row.value("throttled", std::int64_t{0}) + more.value("throttled", std::int64_t{0});
+  row["core_clock_hz"] =
+      number_or_null(std::fmin(number(row, "core_clock_hz"), number(more, "core_clock_hz")));
+  const std::string reason = more.value("stop_reason", "");
+  if (!reason.empty() && reason != "precision") row["stop_reason"] = reason;
+  if (more.value("unstable", false)) row["unstable"] = true;
+}
+
 }  // namespace
 
 void join_process(CaseRecord& record, const CaseRecord& more) {
@@ -41,7 +60,7 @@ void join_process(CaseRecord& record, const CaseRecord& more) {
   into.round.insert(into.round.end(), from.round.begin(), from.round.end());
   into.process.insert(into.process.end(), from.process.begin(), from.process.end());
   into.start_s.insert(into.start_s.end(), from.start_s.begin(), from.start_s.end());
-  if (more.row.value("unstable", false)) record.row["unstable"] = true;
+  join_circumstances(record.row, more.row);
 }
 
 void summarize_processes(CaseRecord& record, int processes) {
@@ -52,9 +71,10 @@ void summarize_processes(CaseRecord& record, int processes) {
     const std::vector<double> blocks = block_medians_of(record.samples, process);
     if (!blocks.empty()) medians.push_back(median_of(blocks));
   }
-  const Interval interval =
-      medians.size() >= 5 ? process_interval(medians) : median_interval(pooled);
-  record.row["time_median_s"] = number_or_null(median_of(medians));
+  // The median is that of which the interval is.
+  const bool by_process = medians.size() >= 5;
+  const Interval interval = by_process ? process_interval(medians) : median_interval(pooled);
+  record.row["time_median_s"] = number_or_null(median_of(by_process ? medians : pooled));
   record.row["time_lo_s"] = number_or_null(interval.lo);
   record.row["time_hi_s"] = number_or_null(interval.hi);
   record.row["samples"] = record.samples.size();

@@ -248,7 +248,9 @@ std::int64_t Machine::cache_bytes(int level, int threads) const {
 }
 
 std::int64_t Machine::last_level_bytes() const {
-  return caches.empty() ? 0 : caches.back().bytes * caches.back().instances;
+  // Some virtual machines hide their caches: "cold" must be cold with any that there may be.
+  constexpr std::int64_t kUnknown = std::int64_t{64} << 20;
+  return caches.empty() ? kUnknown : caches.back().bytes * caches.back().instances;
 }
 
 nlohmann::json Machine::to_json() const {

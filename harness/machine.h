@@ -48,7 +48,7 @@ struct Machine {
   [[nodiscard]] std::int64_t cache_bytes(int level) const;
   /// Bytes of this level that `threads` pinned threads have between them; 0 if there is none.
   [[nodiscard]] std::int64_t cache_bytes(int level, int threads) const;
-  /// Bytes of the largest cache level, all instances.
+  /// Bytes of the largest cache level, all instances; 64 MiB where the machine does not say.
   [[nodiscard]] std::int64_t last_level_bytes() const;
   [[nodiscard]] nlohmann::json to_json() const;
 };

@@ -222,44 +222,5 @@ TEST(Sampler, ProgressReportsRoundsAndMayGiveUp) {
                std::runtime_error);
 }
 
-// Real time: what the loop itself costs between the samples of a visit.
-TEST(Sampler, LoopCostsNearlyNothing) {
-  class Spinning : public Subject {
-   public:
-    void begin_visit() override {}
-    double sample(std::int64_t batch) override {
-      const double start_s = now_s();
-      while (now_s() - start_s < 100e-6 * static_cast<double>(batch)) {
-      }
-      return now_s() - start_s;
-    }
-    void end_visit() override {}
-  };
-  Spinning a;
-  Spinning b;
-  Subject* subjects[] = {&a, &b};
-  MeasureOptions options;
-  options.min_blocks = 128;
-  options.precision = 1;
-  // Others may be running: the quietest of three.
-  double best = 1e9;
-  for (int repeat = 0; repeat < 3; ++repeat) {
-    double first_s = 0;
-    double last_s = 0;
-    const std::vector<Series> all = sample_group(subjects, options, [&](const Progress& p) {
-      if (p.round == 0) first_s = now_s();
-      last_s = now_s();
-    });
-    double sum_s = 0;
-    for (const Series& series : all) {
-      for (const double seconds : series.seconds_per_call) {
-        sum_s += seconds * static_cast<double>(series.batch);
-      }
-    }
-    best = std::min(best, (last_s - first_s) / sum_s);
-  }
-  EXPECT_LE(best, 1.02);
-}
-
 }  // namespace
 }  // namespace pareto
