@@ -75,8 +75,7 @@ class ShortRows {
         narrow_(ShortKvSpace<T>::is_narrow(p)),
         q_in_place_(T::kPair == 1 && p.q_dtype == T::kWord && !p.ragged_q() &&
                     (!narrow_ || p.head_dim % T::kLanes == 0)),
-        o_in_place_(p.out_dtype == DType::kF32 && p.head_dim_v % T::kLanes == 0 && !p.ragged_q() &&
-                    p.kv_dtype != DType::kE4m3),
+        o_in_place_(p.out_dtype == DType::kF32 && p.head_dim_v % T::kLanes == 0 && !p.ragged_q()),
         // An odd number of lines, lest rows fall into the same sets of L1.
         q_stride_(q_in_place_ ? p.head_dim : (steps_ + 31) / 32 * 32 + 16),
         o_stride_(o_in_place_ ? p.head_dim_v : v_panels_ * T::kPanel + 16) {}
@@ -120,7 +119,7 @@ class ShortRows {
       for (const Tile& tile : tiles) score(tile, panel, space);
     }
     for (const Tile& tile : tiles) weigh_tile(call, tile, space);
-    normalize(call, space);
+    normalize(call, tiles, space);
     if (kNarrowValues && narrow_) {
       for (const Tile& tile : tiles) {
         if (!tile.kv->non_finite) sum_narrow(tile, space);
@@ -269,7 +268,7 @@ class ShortRows {
   }
 
   // What P·V is multiplied by, and LSE.
-  void normalize(const AttentionCall& call, Space& space) const {
+  void normalize(const AttentionCall& call, std::span<const Tile> tiles, Space& space) const {
     using V = typename T::V;
     constexpr float kLn2 = 0x1.62e43p-1F;
     for (std::int64_t i = 0; call.sinks == nullptr && i < space.count; i += T::kLanes) {
@@ -284,6 +283,19 @@ class ShortRows {
       space.factor[i] = finished.factor;
       space.lse[i] = finished.lse;
     }
+    if (p_.kv_dtype != DType::kE4m3) return;
+    for (const Tile& tile : tiles) {
+      if (late_scale(tile) != 1) continue;
+      for (std::int64_t r = 0; r < tile.rows; ++r) {
+        space.factor[tile.first + r] *= tile.kv->scales.v;
+      }
+    }
+  }
+
+  // The scale of V's codes where a factor times it would be subnormal and lose bits: it comes last.
+  static float late_scale(const Tile& tile) {
+    const float scale = tile.kv->scales.v;
+    return scale < 0x1p-100F ? scale : 1;
   }
 
   void sum_values(const Tile& tile, std::int64_t panel, Space& space) const {
@@ -330,10 +342,9 @@ class ShortRows {
         const std::int64_t row = space.rows[i].row;
         if (space.max[i] == -std::numeric_limits<float>::infinity() && space.sum[i] == 0) {
           call.store_empty(row, p_.head_dim_v);
-        } else if (!o_in_place_) {
-          // The scale of V's codes comes last: times the factor it may be subnormal.
+        } else if (!o_in_place_ || late_scale(tile) != 1) {
           T::store_row(call.o, row * p_.head_dim_v, p_.head_dim_v, tile.o + r * o_stride_,
-                       tile.kv->scales.v);
+                       late_scale(tile));
         }
         lse[row] = space.lse[i];
       }
