@@ -40,14 +40,26 @@ struct Judged {
   bool check_regressed;
 };
 
+// Why a time is not to be relied upon: "the second fails its check".
+std::string doubt(const RowOf& row, const char* which) {
+  const std::string status = row.text("check_status");
+  if (status == "fail") return fmt::format("the {} fails its check", which);
+  if (status == "untrusted") return fmt::format("the {}'s check is not to be trusted", which);
+  if (status != "pass") return fmt::format("the {} was not checked", which);
+  return row.table->flag("suspect", row.row) ? fmt::format("the {} is suspect", which) : "";
+}
+
+void add_remark(std::string& reason, const std::string& remark) {
+  if (!remark.empty()) reason += (reason.empty() ? "" : "; ") + remark;
+}
+
 Judged judge(const PairedRows& pair, const CompareOptions& options, double drift) {
   const auto [first, second] = std::pair(pair.first, pair.second);
   Judged judged{&pair, {}, first.real("total_rel_fro"), second.real("total_rel_fro"), false};
   const std::string before = first.text("check_status");
   const std::string now = second.text("check_status");
-  const bool fails_now = now == "fail";
   judged.check_regressed =
-      (fails_now && before != "fail") || (now == "untrusted" && before == "pass");
+      (now == "fail" && before != "fail") || (now == "untrusted" && before == "pass");
   judged.comparison.reason = pair.obstacle();
   if (!judged.comparison.reason.empty()) {
     judged.comparison.speedup = judged.comparison.lo = judged.comparison.hi = NAN;
@@ -56,8 +68,8 @@ Judged judge(const PairedRows& pair, const CompareOptions& options, double drift
   judged.comparison = pair.across_files()
                           ? compare_processes(pair.process_medians(), drift, options)
                           : pair.compare_by_rounds(options);
-  if (fails_now) judged.comparison.reason += " the second fails its check";
-  if (now == "untrusted") judged.comparison.reason += " the second's check is not to be trusted";
+  add_remark(judged.comparison.reason, doubt(first, "first"));
+  add_remark(judged.comparison.reason, doubt(second, "second"));
   return judged;
 }
 
@@ -89,6 +101,8 @@ json to_json(const Judged& judged, double margin) {
           {"total_rel_fro_first", number_or_null(judged.error_first)},
           {"total_rel_fro_second", number_or_null(judged.error_second)},
           {"accuracy", accuracy_change(judged, margin)},
+          {"check_first", pair.first.text("check_status")},
+          {"check_second", pair.second.text("check_status")},
           {"check_regressed", judged.check_regressed}};
 }
 
@@ -104,7 +118,7 @@ std::string ratio_text(const Comparison& comparison) {
   return fmt::format("{:.3f}x [{:.3f}, {:.3f}]", comparison.speedup, comparison.lo, comparison.hi);
 }
 
-std::string as_text(const std::vector<Judged>& all, double margin) {
+std::string as_text(const std::vector<Judged>& all, double margin, double drift) {
   TextTable table({"<verdict", "<ratio", "first", "second", "error", "error", "<accuracy", "<first",
                    "<second", "<case", "<remark"});
   for (const Judged& judged : all) {
@@ -119,7 +133,11 @@ std::string as_text(const std::vector<Judged>& all, double margin) {
   }
   return table.text() +
          "ratio: time of the first / time of the second, with its interval; above 1 the second is "
-         "faster\n";
+         "faster\n" +
+         (drift > 0 ? fmt::format("drift of unchanged baselines between the files: {:.1f} %, added "
+                                  "to the margin of FASTER and SLOWER\n",
+                                  100 * std::expm1(drift))
+                    : "");
 }
 
 AcrossFiles pairs_of(const Options& options, const std::vector<ResultFile>& files) {
@@ -165,7 +183,7 @@ void compare(const Options& options, int& exit_code) {
                       {"only_first", across.only_first},
                       {"only_second", across.only_second}};
   print_text(options.as_json ? json_text(whole, 1) + "\n"
-                             : as_text(all, options.margin) + unpaired_text(across));
+                             : as_text(all, options.margin, drift) + unpaired_text(across));
   const bool regressed = std::any_of(all.begin(), all.end(), [](const Judged& judged) {
     return judged.check_regressed || judged.comparison.verdict == SpeedVerdict::kSlower;
   });

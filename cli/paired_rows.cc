@@ -131,16 +131,6 @@ std::vector<double> medians_by_process(const SampleSet& samples, bool means) {
   return medians;
 }
 
-// Rounds of different processes must differ.
-std::vector<std::int64_t> distinct_rounds(const SampleSet& samples) {
-  constexpr std::int64_t kProcessStride = std::int64_t{1} << 32;
-  std::vector<std::int64_t> rounds(samples.size());
-  for (std::size_t i = 0; i < rounds.size(); ++i) {
-    rounds[i] = samples.process[i] * kProcessStride + samples.round[i];
-  }
-  return rounds;
-}
-
 std::string obstacle_of(const RowOf& row, const char* which) {
   if (!std::isnan(row.real("time_median_s"))) return "";
   const std::string message = row.text("check_message");

@@ -28,19 +28,9 @@ std::string percent(double fraction) {
   return std::isnan(fraction) ? "-" : fmt::format("{:.1f}", 100 * fraction);
 }
 
-// Rounds of different processes are kept apart.
-std::vector<std::int64_t> global_rounds(const SampleSet& samples) {
-  constexpr std::int64_t kProcessStride = std::int64_t{1} << 32;
-  std::vector<std::int64_t> rounds(samples.size());
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    rounds[i] = samples.process[i] * kProcessStride + samples.round[i];
-  }
-  return rounds;
-}
-
 Comparison compare_records(const CaseRecord& first, const CaseRecord& second, int comparisons) {
-  const std::vector<std::int64_t> rounds_a = global_rounds(first.samples);
-  const std::vector<std::int64_t> rounds_b = global_rounds(second.samples);
+  const std::vector<std::int64_t> rounds_a = distinct_rounds(first.samples);
+  const std::vector<std::int64_t> rounds_b = distinct_rounds(second.samples);
   return compare_rounds({second.samples.seconds, rounds_b}, {first.samples.seconds, rounds_a},
                         {.margin = 0.02, .confidence = 0.95, .comparisons = comparisons});
 }
@@ -85,8 +75,9 @@ json timed_json(const std::vector<CaseRecord>& records) {
     cases.push_back(record.row);
     if (&record == &records.front()) continue;
     const Comparison pair = compare_records(records.front(), record, comparisons);
-    pairs.push_back({{"first", records.front().row.at("variant")},
-                     {"second", record.row.at("variant")},
+    // As of `compare`: the verdict is that of the second, the ratio time of the first / second.
+    pairs.push_back({{"first", record.row.at("variant")},
+                     {"second", records.front().row.at("variant")},
                      {"verdict", name_of(pair.verdict)},
                      {"ratio", pair.speedup},
                      {"ratio_lo", pair.lo},

@@ -12,7 +12,8 @@ namespace pareto {
 /// over each other one. Failure messages follow.
 void print_timed(const std::vector<CaseRecord>& records);
 
-/// {"cases":[…], "pairs":[{"first","second","verdict","ratio","ratio_lo","ratio_hi","reason"}]}
+/// {"cases":[…], "pairs":[{"first","second","verdict","ratio","ratio_lo","ratio_hi","reason"}]}:
+/// the first variant of all is the second of every pair, with the verdict that it has in `compare`.
 nlohmann::json timed_json(const std::vector<CaseRecord>& records);
 
 }  // namespace pareto

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include "harness/stopping.h"
@@ -22,8 +23,10 @@ double corrected_confidence(const CompareOptions& options) {
   return 1 - (1 - options.confidence) / std::max(1, options.comparisons);
 }
 
-// From the interval [centre ± half_width] of the log speed-up and the margin, also as a log.
-Comparison judge(double centre, double half_width, double log_margin) {
+// From the interval [centre ± half_width] of the log speed-up and the margin, also as a log, which
+// `drift` widens for all but the verdict that nothing has changed.
+Comparison judge(double centre, double half_width, double same_margin, double drift = 0) {
+  const double log_margin = same_margin + drift;
   Comparison result;
   result.speedup = std::exp(centre);
   result.lo = std::exp(centre - half_width);
@@ -33,7 +36,7 @@ Comparison judge(double centre, double half_width, double log_margin) {
     result.verdict = SpeedVerdict::kFaster;
   } else if (centre + half_width < -log_margin) {
     result.verdict = SpeedVerdict::kSlower;
-  } else if (centre - half_width >= -log_margin && centre + half_width <= log_margin) {
+  } else if (centre - half_width >= -same_margin && centre + half_width <= same_margin) {
     result.verdict = SpeedVerdict::kSame;
   } else {
     result.reason = fmt::format("the interval [{:.4f}, {:.4f}] crosses the margin of ±{:.1f} %",
@@ -72,6 +75,10 @@ Grain grain_of(const RoundSamples& samples) {
   return grain;
 }
 
+double mean_of(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 struct Bin {
   std::int64_t round;  ///< first of the bin
   double seconds;
@@ -85,25 +92,29 @@ std::vector<Bin> bins_of(const RoundSamples& samples, std::int64_t rounds, bool 
     const std::int64_t bin = samples.round[begin] / rounds;
     while (end < samples.round.size() && samples.round[end] / rounds == bin) ++end;
     const std::span<const double> seconds = samples.seconds.subspan(begin, end - begin);
-    const double mean =
-        std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
-    bins.push_back({bin * rounds, means ? mean : median_of(seconds)});
+    bins.push_back({bin * rounds, means ? mean_of(seconds) : median_of(seconds)});
   }
   return bins;
 }
 
-std::vector<double> paired_log_ratios(const RoundSamples& first, const RoundSamples& second) {
+struct LogRatio {
+  std::int64_t process;
+  double value;
+};
+
+std::vector<LogRatio> paired_log_ratios(const RoundSamples& first, const RoundSamples& second) {
   const Grain a = grain_of(first);
   const Grain b = grain_of(second);
   const std::int64_t rounds = std::max(a.rounds, b.rounds);
   const bool means = a.single || b.single;
   const std::vector<Bin> bins = bins_of(second, rounds, means);
   auto other = bins.begin();
-  std::vector<double> ratios;
+  std::vector<LogRatio> ratios;
   for (const Bin& bin : bins_of(first, rounds, means)) {
     while (other != bins.end() && other->round < bin.round) ++other;
     if (other == bins.end()) break;
-    if (other->round == bin.round) ratios.push_back(std::log(bin.seconds / other->seconds));
+    if (other->round != bin.round) continue;
+    ratios.push_back({bin.round / kProcessRounds, std::log(bin.seconds / other->seconds)});
   }
   return ratios;
 }
@@ -141,19 +152,44 @@ std::string_view name_of(SpeedVerdict verdict) {
   return "UNCLEAR";
 }
 
+std::vector<std::int64_t> distinct_rounds(const SampleSet& samples) {
+  std::vector<std::int64_t> rounds(samples.size());
+  for (std::size_t i = 0; i < rounds.size(); ++i) {
+    rounds[i] = samples.process[i] * kProcessRounds + samples.round[i];
+  }
+  return rounds;
+}
+
 Comparison compare_rounds(const RoundSamples& first, const RoundSamples& second,
                           const CompareOptions& options) {
-  const std::vector<double> ratios = paired_log_ratios(first, second);
+  std::vector<double> ratios;
+  std::map<std::int64_t, std::vector<double>> by_process;
+  for (const LogRatio& ratio : paired_log_ratios(first, second)) {
+    ratios.push_back(ratio.value);
+    by_process[ratio.process].push_back(ratio.value);
+  }
   const auto rounds = static_cast<std::int64_t>(ratios.size());
   if (rounds < kFewestRounds) {
     return unclear(median_of(first.seconds) / median_of(second.seconds), rounds,
                    fmt::format("{} common rounds, at least {} are needed", rounds, kFewestRounds));
+  }
+  if (by_process.size() >= kFewestProcesses) {
+    std::vector<double> means;
+    for (const auto& [process, values] : by_process) means.push_back(mean_of(values));
+    const MeanInterval mean = mean_interval(means, corrected_confidence(options));
+    Comparison result = judge(mean.mean, mean.half_width, std::log1p(options.margin));
+    result.count = rounds;
+    return result;
   }
   const double rho = lag1_autocorrelation(ratios);
   const MeanInterval mean =
       mean_interval(ratios, corrected_confidence(options), std::sqrt((1 + rho) / (1 - rho)));
   Comparison result = judge(mean.mean, mean.half_width, std::log1p(options.margin));
   result.count = rounds;
+  if (by_process.size() > 1) {
+    result.reason += fmt::format("{}what differs between the {} processes is not in the interval",
+                                 result.reason.empty() ? "" : "; ", by_process.size());
+  }
   return result;
 }
 
@@ -186,7 +222,7 @@ Comparison compare_processes(const ProcessMedians& medians, double drift,
                                  : a.dof + b.dof;
   const double quantile = student_t_quantile(0.5 * (1 + corrected_confidence(options)), dof);
   Comparison result =
-      judge(a.mean - b.mean, quantile * std::sqrt(squared), std::log1p(options.margin) + drift);
+      judge(a.mean - b.mean, quantile * std::sqrt(squared), std::log1p(options.margin), drift);
   result.count = static_cast<std::int64_t>(fewest);
   return result;
 }

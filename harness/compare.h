@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/case_file.h"
+
 namespace pareto {
 
 /// Of the second against the first.
@@ -30,17 +32,21 @@ struct CompareOptions {
   int comparisons = 1;  ///< printed by this command: Bonferroni
 };
 
-/// One variant's samples of one group run. Rounds of different processes must differ: add a
-/// multiple of a power of two beyond the last round.
+/// One variant's samples of one group run.
 struct RoundSamples {
   std::span<const double> seconds;      ///< per call, one per sample
-  std::span<const std::int64_t> round;  ///< ascending, same count
+  std::span<const std::int64_t> round;  ///< of distinct_rounds(), same count
 };
+
+/// Round of every sample plus kProcessRounds times its process; ascending.
+std::vector<std::int64_t> distinct_rounds(const SampleSet& samples);
+inline constexpr std::int64_t kProcessRounds = std::int64_t{1} << 32;
 
 /// Inside one file: t interval of d_r = log(median of first in round r ÷ median of second) over the
 /// rounds that both have (at least 16, else UNCLEAR), standard error × √((1+ρ)/(1−ρ)), ρ the lag-1
 /// autocorrelation of d. Where a side has one sample a round, or for several rounds, as long series
-/// are stored, both are brought to such means.
+/// are stored, both are brought to such means. From 5 processes on, the t interval is that of their
+/// mean d; of 2 to 4 the reason says that what differs between them is not in the interval.
 Comparison compare_rounds(const RoundSamples& first, const RoundSamples& second,
                           const CompareOptions& options);
 
@@ -54,7 +60,8 @@ struct ProcessMedians {
 double baseline_drift(std::span<const ProcessMedians> baselines);
 
 /// Across files: Welch's t interval on log process medians, at least 5 processes a side, else
-/// UNCLEAR. `drift` (of baseline_drift) is added to the margin.
+/// UNCLEAR. FASTER and SLOWER must pass the margin and `drift` (of baseline_drift), SAME the margin
+/// alone.
 Comparison compare_processes(const ProcessMedians& medians, double drift,
                              const CompareOptions& options);
 

@@ -99,7 +99,7 @@ def test_is_timed_against_another(variant):
     words = ["--variant", f"{variant},scalar", "--set", "M=4", "N=16", "K=32", "--budget", "0.05"]
     timed = pareto_json("time", "qgemm", *words)
     assert [case["check_status"] for case in timed["cases"]] == ["pass", "pass"]
-    assert timed["pairs"][0]["first"] == variant
+    assert timed["pairs"][0]["second"] == variant
 
 
 def test_runs_in_an_experiment(variant, tmp_path):

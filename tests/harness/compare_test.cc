@@ -143,6 +143,34 @@ TEST(Compare, DriftOfBaselinesWidensTheMargin) {
   EXPECT_NEAR(drift, std::log(1.1), 0.006);
   EXPECT_NE(compare_processes(faster, drift, {}).verdict, SpeedVerdict::kFaster);
   EXPECT_EQ(baseline_drift({}), 0);
+  // Nor does it make a change of 8 % nothing.
+  EXPECT_EQ(compare_processes(faster, drift, {}).verdict, SpeedVerdict::kUnclear);
+}
+
+// Processes differ by 5 %, rounds of one by 1: many rounds do not make five processes more.
+TEST(Compare, FiveProcessesAreFiveHoweverManyRounds) {
+  int wrong = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<double> normal;
+    Pair pair;
+    for (int process = 0; process < 5; ++process) {
+      const double shift = std::exp(0.05 * normal(random));
+      for (int round = 0; round < 64; ++round) {
+        pair.first.push_back(std::exp(0.01 * normal(random)));
+        pair.second.push_back(shift * std::exp(0.01 * normal(random)));
+        pair.round.push_back(process * kProcessRounds + round);
+      }
+    }
+    const SpeedVerdict verdict = pair.compare().verdict;
+    wrong += verdict == SpeedVerdict::kFaster || verdict == SpeedVerdict::kSlower ? 1 : 0;
+  }
+  EXPECT_LE(wrong, 10);  // 5 % at most, and the margin takes from it
+  Pair few = measured(3, 32, 0);
+  for (std::size_t i = few.round.size() / 2; i < few.round.size(); ++i) {
+    few.round[i] += kProcessRounds;
+  }
+  EXPECT_NE(few.compare().reason.find("between the 2 processes"), std::string::npos);
 }
 
 TEST(Compare, IdenticalMediansAreSame) {
