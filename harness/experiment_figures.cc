@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <vector>
 
 #include "harness/columns.h"
@@ -79,11 +80,24 @@ void check_value(const std::string& path, const FigureKind& kind, const std::str
   }
 }
 
+// As paper/pareto/plot.py takes it: the figure's file lies in the folder asked for.
+bool is_file_name(std::string_view name) {
+  const auto is_legal = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.';
+  };
+  return !name.empty() && name.front() != '.' && name.front() != '-' &&
+         std::all_of(name.begin(), name.end(), is_legal);
+}
+
 }  // namespace
 
 void check_figures(const std::string& path, const toml::table& figures) {
   for (const auto& [name, node] : figures) {
     const std::string where = location(path, node);
+    if (!is_file_name(name.str())) {
+      fail(where,
+           fmt::format("figure.{}: a name is of letters, digits, '_', '-' and '.'", name.str()));
+    }
     const toml::table* figure = node.as_table();
     if (figure == nullptr) fail(where, fmt::format("figure.{} must be a table", name.str()));
     const toml::node* kind_node = figure->get("kind");

@@ -12,6 +12,7 @@ from pareto.drawing import (
     is_baseline,
     is_hollow,
     log_axis_of,
+    passed,
     set_title,
 )
 from pareto.labels import arithmetics, bigger_is_better, label
@@ -36,10 +37,17 @@ def draw_bars(axes, rows, values):
     return places
 
 
+def unit_of(rows):
+    """The rows of which the fastest is 1: who computes something else is no measure."""
+    for chosen in (rows[passed(rows) & is_baseline(rows)], rows[passed(rows)]):
+        if not chosen.empty:
+            return chosen
+    return rows
+
+
 def draw_speeds(axes, rows, limit):
-    """Speeds relative to the fastest baseline, or where there is none to the fastest variant."""
-    baselines = rows[is_baseline(rows)]
-    unit = (baselines if not baselines.empty else rows)["time_median_s"].min()
+    """Speeds relative to the fastest baseline, or where none passed to the fastest variant."""
+    unit = unit_of(rows)["time_median_s"].min()
     rows = rows.head(limit)  # a baseline that is not among them counts, too
     places = draw_bars(axes, rows, unit / rows["time_median_s"])
     for place, (_, row) in zip(places, rows.iterrows(), strict=True):
@@ -55,6 +63,17 @@ def problems(cases):
     groups = [rows for rows in groups if len(rows) > 1] or groups
     groups.sort(key=lambda rows: -len(rows))  # stable: the same file gives the same figure
     return sorted(groups[:MOST_PANELS], key=lambda rows: rows["flops"].max())
+
+
+def omitted(cases, panels):
+    """What a reader must know of problems without a panel."""
+    count = cases.groupby(PROBLEM).ngroups - len(panels)
+    return f"\n{count} more problem{'s' if count > 1 else ''} not drawn" if count > 0 else ""
+
+
+def slower_ones(rows, limit):
+    """The same of variants without a bar."""
+    return f", {len(rows) - limit} slower not drawn" if len(rows) > limit else ""
 
 
 def bars_of_column(cases, column, limit):
@@ -73,9 +92,9 @@ def bars(cases, keys, title):
     with a key `y` that column itself, of the problem with most cases."""
     cases = drawable(cases, *([keys["y"]] if "y" in keys else []))
     cases = cases.assign(arithmetic=arithmetics(cases))
-    limit = int(keys.get("limit", MOST_BARS))
     if "y" in keys:
-        return bars_of_column(cases, keys["y"], limit)
+        return bars_of_column(cases, keys["y"], int(keys.get("limit", len(cases))))
+    limit = int(keys.get("limit", MOST_BARS))
     panels = problems(cases)
     counts = [min(len(rows), limit) for rows in panels]
     figure, axes = style.new_panels(
@@ -84,11 +103,11 @@ def bars(cases, keys, title):
     for place, rows in zip(axes, panels, strict=True):
         draw_speeds(place, rows, limit)
         title = describe(rows.iloc[0], also=also_named(cases), width=PANEL_TITLE_CHARACTERS)
-        place.set_title(title, fontsize=5.5, loc="right")
+        place.set_title(title + slower_ones(rows, limit), fontsize=5.5, loc="right")
         place.tick_params(axis="x", labelsize=6)
-    baseline = [is_baseline(rows).any() for rows in panels]
+    baseline = [is_baseline(unit_of(rows)).any() for rows in panels]
     what = "fastest baseline" if any(baseline) else "fastest variant"
     if any(baseline) and not all(baseline):
         what += ", else variant,"
-    figure.supxlabel(f"relative speed ({what} = 1)", fontsize=8)
+    figure.supxlabel(f"relative speed ({what} = 1)" + omitted(cases, panels), fontsize=8)
     return figure

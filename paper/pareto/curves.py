@@ -6,13 +6,14 @@ from pareto import style
 from pareto.drawing import (
     NoData,
     also_named,
+    ceilings_of,
     drawable,
     is_baseline,
-    is_hollow,
     largest_of_the_rest,
     legend_outside,
     log_axis,
     log_axis_of,
+    passed,
     set_title,
 )
 from pareto.labels import SIZES, bigger_is_better, label, line_names, shortened
@@ -37,8 +38,9 @@ def best_lines(rows, x, y, limit):
 
 
 def draw_line(axes, members, x, y, look, name, intervals=None):
-    """Medians of seeds, or of variants, over x; dashed: a baseline; hollow: its checks failed."""
+    """Medians of seeds, or of variants, over x; dashed: a baseline; hollow: not verified."""
     middle = members.groupby(x)[y].median().sort_index()
+    unsound = set(members.loc[~passed(members), x])
     colour, marker = look
     axes.plot(
         middle.index.astype(float),
@@ -46,8 +48,17 @@ def draw_line(axes, members, x, y, look, name, intervals=None):
         marker=marker,
         color=colour,
         linestyle="--" if is_baseline(members).any() else "-",
-        markerfacecolor="none" if members.apply(is_hollow, axis=1).all() else colour,
+        markerfacecolor=colour if passed(members).any() else "none",
         label=name,
+    )
+    hollow = middle[middle.index.isin(unsound)]
+    axes.plot(
+        hollow.index.astype(float),
+        hollow.to_numpy(dtype=float),
+        marker=marker,
+        color=colour,
+        linestyle="none",
+        markerfacecolor="white",
     )
     for place, low, high in intervals or []:
         if np.isfinite(low):
@@ -68,7 +79,7 @@ def intervals_of(members, x, y):
 
 def draw_ceiling(axes, cases, name, x):
     """The measured limit: a flat line, or one point per number of threads."""
-    rates = (cases.attrs.get("ceilings") or {}).get(name) or {}
+    rates = ceilings_of(cases).get(name) or {}
     counts = sorted(set(cases["threads"].astype(int)) & set(rates))
     if not counts:
         return
@@ -124,11 +135,12 @@ def crossover(cases, keys, title):
     also = also_named(cases)
     cases = largest_of_the_rest(cases, x)
     dense = keys.get("dense", "dense")
-    is_dense = cases["variant"].str.contains(dense)
-    fastest = cases[is_dense].groupby(x)["time_median_s"].min()
+    is_dense = cases["variant"].str.contains(dense, regex=False)
+    measures = cases[is_dense & passed(cases)]
+    fastest = measures.groupby(x)["time_median_s"].min()
     rows = cases[~is_dense & cases[x].isin(fastest.index)]
     if rows.empty:
-        raise NoData(f"no case has another in column 'variant' like {dense!r} at its {x}")
+        raise NoData(f"no case has one in column 'variant' like {dense!r} that passed at its {x}")
     rows = rows.assign(
         line=line_names(rows, "variant", x),
         speedup=rows[x].map(fastest) / rows["time_median_s"],
@@ -140,8 +152,9 @@ def crossover(cases, keys, title):
     axes.axhline(1, color="black", linewidth=0.8)
     log_axis(axes, "y")
     axes.set_xlabel(label(x))
-    dense = cases[is_dense].sort_values("time_median_s")["variant"].iloc[0]
-    axes.set_ylabel(f"speed-up over {dense}")
+    at_fastest = measures["time_median_s"] == measures[x].map(fastest)
+    names = measures.loc[at_fastest, "variant"].unique()
+    axes.set_ylabel(f"speed-up over {names[0] if len(names) == 1 else 'the fastest dense variant'}")
     set_title(axes, rows.iloc[0], (x,), also)
     legend_outside(axes)
     return figure

@@ -3,6 +3,7 @@
 import textwrap
 
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pareto import style
@@ -65,9 +66,17 @@ def drawable(cases, *columns):
     return cases
 
 
+def ceilings_of(cases):
+    """{name: {threads: rate}} as measured in the run that most of these cases are of."""
+    runs = cases.attrs.get("ceilings_of_run")
+    if not runs or "provenance_index" not in cases:
+        return cases.attrs.get("ceilings") or {}
+    return runs[int(cases["provenance_index"].mode().iloc[0])]
+
+
 def is_hollow(row):
     """Failed or unverified results are drawn hollow."""
-    return row["check_status"] != "pass"
+    return not passed(row)
 
 
 def runs_on_device(variant):
@@ -77,6 +86,11 @@ def runs_on_device(variant):
 
 def is_baseline(rows):
     return rows["baseline"].fillna(False).astype(bool)
+
+
+def passed(rows):
+    """True of rows that others may be measured by."""
+    return rows["check_status"] == "pass"
 
 
 def draw_point(axes, row, x, y, colour, marker, alpha=1.0):
@@ -133,9 +147,31 @@ def log_axis_of(axes, which, values):
         getattr(axes, f"set_{which}scale")("symlog", linthresh=smallest)
 
 
+# Conditions that every title shows where they are not the usual ones.
+ALWAYS_NAMED = ("threads", "cache", "tensor", "mask", "layout", "input_hash")
+
+
 def also_named(cases):
-    """What names a problem besides its keys: its machine, where cases are of several."""
-    return ["machine"] if cases["machine"].nunique() > 1 else []
+    """What names a problem besides that: conditions in which these cases differ."""
+    return [
+        column
+        for column in CONDITIONS
+        if column in cases and column not in ALWAYS_NAMED and cases[column].nunique() > 1
+    ]
+
+
+def differing(cases):
+    """All conditions in which these cases differ, for rows that have no title."""
+    always = [c for c in ALWAYS_NAMED if c != "input_hash" and c in cases]
+    return [c for c in always if cases[c].nunique() > 1] + also_named(cases)
+
+
+def condition(row, column):
+    """'outlier' or 'bias=present'."""
+    value = row[column]
+    if column in ("machine", "distribution", "tensor", "cache"):
+        return value
+    return f"{column}={value if isinstance(value, str) else format(value, 'g')}"
 
 
 def describe(row, varying=(), also=(), width=TITLE_CHARACTERS):
@@ -147,7 +183,7 @@ def describe(row, varying=(), also=(), width=TITLE_CHARACTERS):
     for column, usual in (("mask", "none"), ("layout", "dense")):
         if column not in varying and row.get(column, usual) not in (usual, ""):
             words.append(row[column])
-    words += [row[c] for c in also if c not in varying]
+    words += [condition(row, c) for c in also if c not in varying and not pd.isna(row[c])]
     text = ", ".join(word for word in words if word)
     return "\n".join(textwrap.wrap(text, width))
 

@@ -56,7 +56,7 @@ def frontier(cases, keys, title):
     axes.plot([], [], marker="o", color=style.GREY, linestyle="none", label="dominated")
     if rows.apply(is_hollow, axis=1).any():
         unfilled = {"color": style.GREY, "markerfacecolor": "none", "linestyle": "none"}
-        axes.plot([], [], marker="o", label="checks failed", **unfilled)
+        axes.plot([], [], marker="o", label="not verified", **unfilled)
     log_axis_of(axes, "x", rows[x])
     log_axis_of(axes, "y", rows[y])
     axes.set_xlabel(label(x))

@@ -55,7 +55,8 @@ def _open(path):
 def load(path):
     """One row per case, one column per dataset of dimension `run`.
 
-    `attrs["ceilings"]` of the table is {name: {threads: rate}} of the first machine in the file,
+    `attrs["ceilings"]` of the table is {name: {threads: rate}} of the first run in the file,
+    `attrs["ceilings_of_run"]` the list of all runs', by `provenance_index` of a case;
     `attrs["experiments"]` the experiments' TOML texts.
     """
     with _open(path) as file:
@@ -65,7 +66,9 @@ def load(path):
             if isinstance(dataset, h5py.Dataset) and _is_column(name)
         }
         table = pd.DataFrame(columns)
-        table.attrs["ceilings"] = _ceilings(file)
+        runs = _ceilings(file)
+        table.attrs["ceilings"] = next((rates for rates in runs if rates), {})
+        table.attrs["ceilings_of_run"] = runs
         table.attrs["experiments"] = _texts(file, "provenance_experiment")
     return table
 
@@ -93,12 +96,16 @@ def _texts(file, name):
 
 
 def _ceilings(file):
-    for text in _texts(file, "provenance_ceilings"):
-        return {
-            name: {int(threads): _rate(entry) for threads, entry in by_threads.items()}
-            for name, by_threads in json.loads(text).items()
-        }
-    return {}
+    if "provenance_ceilings" not in file:
+        return []
+    return [_rates(_text(value)) for value in file["provenance_ceilings"][()]]
+
+
+def _rates(text):
+    return {
+        name: {int(threads): _rate(entry) for threads, entry in by_threads.items()}
+        for name, by_threads in (json.loads(text) if text else {}).items()
+    }
 
 
 def _rate(entry):

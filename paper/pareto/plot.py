@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +14,9 @@ from pareto.load import load
 
 # Exit codes of the program `pareto`; load() tells of a file that cannot be read by ValueError.
 BAD_INPUT, CANNOT_WRITE = 2, 4
+
+# Of a file beside others: it leads to no other folder.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 DEFAULT_FIGURES = {
     "frontier": {"kind": "frontier"},
@@ -26,8 +30,21 @@ def wanted_figures(cases):
     """The [figure.*] tables of the experiments stored in the file, else the usual four."""
     found = {}
     for text in cases.attrs.get("experiments", []):
-        found.update(tomllib.loads(text).get("figure", {}))
+        for name, keys in tomllib.loads(text).get("figure", {}).items():
+            if not NAME.fullmatch(name):
+                raise ValueError(f"figure.{name}: a name is of letters, digits, '_', '-' and '.'")
+            found[free_name(found, name, keys)] = keys
     return found or DEFAULT_FIGURES
+
+
+def free_name(found, name, keys):
+    """`name`, or with a number where another experiment of the file calls another figure so."""
+    number = 1
+    unlike = name
+    while found.get(unlike, keys) != keys:
+        number += 1
+        unlike = f"{name}_{number}"
+    return unlike
 
 
 def matching(cases, where):

@@ -3,7 +3,16 @@
 import numpy as np
 
 from pareto import style
-from pareto.drawing import NoData, drawable, is_hollow, legend_outside, log_axis, runs_on_device
+from pareto.drawing import (
+    NoData,
+    ceilings_of,
+    commonest,
+    drawable,
+    is_hollow,
+    legend_outside,
+    log_axis,
+    runs_on_device,
+)
 
 # The widest unit of each kind of arithmetic, and one of those that are equally fast on a GPU;
 # further ones would crowd the figure.
@@ -19,7 +28,7 @@ def draw_ceilings(axes, rows):
     on_device = rows["variant"].map(runs_on_device)
     threads = int(rows["threads"].max())
     if not on_device.all():
-        has_vnni = "vnni_int8" in (rows.attrs.get("ceilings") or {})
+        has_vnni = "vnni_int8" in ceilings_of(rows)
         units = HOST_UNITS if has_vnni else HOST_UNITS + AVX2_UNITS
         draw_ceilings_of(axes, rows, units, ("read_dram", "read_l2"), threads)
     if on_device.any():  # whatever starts a kernel has one thread
@@ -28,7 +37,7 @@ def draw_ceilings(axes, rows):
 
 def draw_ceilings_of(axes, rows, units, bandwidths, threads):
     """Slanted lines: measured bandwidths; flat ones: measured rates of the compute units."""
-    ceilings = rows.attrs.get("ceilings") or {}
+    ceilings = ceilings_of(rows)
     x = np.geomspace(rows["intensity"].min() / 2, rows["intensity"].max() * 2, 64)
     flat = {
         name: rates[threads]
@@ -49,7 +58,7 @@ def draw_ceilings_of(axes, rows, units, bandwidths, threads):
         axes.annotate(name, (x[-1], rate), fontsize=5, ha="right", va="bottom")
 
 
-def describe(rows):
+def describe(rows, machines):
     """Which cases the figure shows: they need not share a problem."""
     words = sorted(rows["op"].unique())
     counts = sorted(rows.loc[~rows["variant"].map(runs_on_device), "threads"].unique())
@@ -57,7 +66,7 @@ def describe(rows):
         words.append("threads: " + ", ".join(f"{count:g}" for count in counts))
     if len(counts) > 1:
         words.append(f"ceilings of {counts[-1]:g}")
-    return ", ".join([*words, *sorted(rows["cache"].unique())])
+    return ", ".join([*words, *sorted(rows["cache"].unique()), *machines])
 
 
 def roofline(cases, keys, title):
@@ -67,6 +76,10 @@ def roofline(cases, keys, title):
     cases = cases[(cases["bytes"] > 0) & (cases["flops"] > 0)]
     if cases.empty:
         raise NoData("no case has more than 0 in columns 'bytes' and 'flops'")
+    # Ceilings are those of one machine.
+    several = cases["machine"].nunique() > 1
+    cases = commonest(cases, "machine")
+    machines = [cases["machine"].iloc[0]] if several else []
     figure, axes = style.new_figure(3.4)
     rows = cases.assign(intensity=cases["flops"] / cases["bytes"])
     rows.attrs = attrs
@@ -89,6 +102,6 @@ def roofline(cases, keys, title):
     log_axis(axes, "y")
     axes.set_xlabel("operations per byte of operands and outputs")
     axes.set_ylabel("operations per second")
-    figure.suptitle(describe(rows), fontsize=6.5)
+    figure.suptitle(describe(rows, machines), fontsize=6.5)
     legend_outside(axes)
     return figure

@@ -1,8 +1,9 @@
 """LaTeX tables with booktabs rules, and the same as text."""
 
 import numpy as np
+import pandas as pd
 
-from pareto.drawing import PROBLEM, NoData, also_named, timed
+from pareto.drawing import PROBLEM, NoData, also_named, condition, differing, timed
 from pareto.frontier import undominated
 from pareto.labels import arithmetics, problem
 
@@ -19,7 +20,13 @@ def frontier_rows(cases, x="time_median_s", y="total_rel_fro"):
     return [row for part in parts for _, row in part.iterrows()]
 
 
-def cells(row, also):
+def named_problem(row, conditions):
+    """Sizes, and the conditions that tell this row's problem from others of the table."""
+    words = [condition(row, c) for c in conditions if c != "machine" and not pd.isna(row[c])]
+    return " ".join([problem(row), *(word for word in words if word)])
+
+
+def cells(row, conditions):
     half = (row["time_hi_s"] - row["time_lo_s"]) / 2 / row["time_median_s"]
     interval = f"{100 * half:.1f}" if np.isfinite(half) else "--"
     ceiling = (
@@ -27,14 +34,14 @@ def cells(row, also):
     )
     return [
         row["op"],
-        problem(row),
+        named_problem(row, conditions),
         row["variant"],
         row["arithmetic"],
         f"{1e6 * row['time_median_s']:.1f}",
         interval,
         ceiling,
         f"{row['total_rel_fro']:.1e}",
-        *row[also],
+        *(row[c] for c in conditions if c == "machine"),
     ]
 
 
@@ -71,17 +78,18 @@ def problems_of(rows):
 
 def latex(cases, columns=None):
     """The frontier of every group, or these columns of every case, as a booktabs table."""
-    also = also_named(cases)
     if columns is None:
+        conditions = differing(cases)
+        also = [c for c in conditions if c == "machine"]
         chosen = frontier_rows(cases)
         if not chosen:
             raise NoData("no case that passed has numbers in 'time_median_s' and 'total_rel_fro'")
-        rows = [cells(row, also) for row in chosen]
+        rows = [cells(row, conditions) for row in chosen]
         alignment = "llllrrrr" + "l" * len(also)
         return tabular([*HEADER, *also], alignment, rows, problems_of(chosen))
     cases = cases.assign(arithmetic=arithmetics(cases))
     chosen = [row for _, row in cases.sort_values([*PROBLEM, "variant"]).iterrows()]
-    shown = [*columns, *(c for c in also if c not in columns)]
+    shown = [*columns, *(c for c in also_named(cases) if c not in columns)]
     rows = [
         [row["variant"], row["arithmetic"], row["check_status"], *(plain(row[c]) for c in shown)]
         for row in chosen
@@ -92,8 +100,9 @@ def latex(cases, columns=None):
 
 def text(cases):
     """The same for a terminal."""
-    also = also_named(cases)
-    table = [[*HEADER, *also]] + [cells(row, also) for row in frontier_rows(cases)]
+    conditions = differing(cases)
+    also = [c for c in conditions if c == "machine"]
+    table = [[*HEADER, *also]] + [cells(row, conditions) for row in frontier_rows(cases)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

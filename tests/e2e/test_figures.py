@@ -12,7 +12,7 @@ from pareto.drawing import CONDITIONS, NoData, biggest_problem, largest_of_the_r
 from pareto.figures import KINDS
 from pareto.labels import ARITHMETIC, COMPRESSION, SIZES, arithmetics, bigger_is_better, problem
 from pareto.plot import draw, matching
-from program import pareto_json
+from program import pareto, pareto_json, write
 
 matplotlib.use("Agg")
 
@@ -119,6 +119,91 @@ def test_failed_cases_are_hollow():
     figure = KINDS["scaling"](cases, {"x": "M"}, "f")
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert lines["mine fp32"].get_markerfacecolor() == "none"
+
+
+def test_a_point_that_failed_is_hollow_on_a_sound_line():
+    cases = table(variant=["mine"], dtype=["fp32"], M=[16, 32, 64])
+    cases.loc[cases["M"] == 32, "check_status"] = "untrusted"
+    lines = KINDS["scaling"](cases, {"x": "M"}, "f").axes[0].lines
+    (line,) = (line for line in lines if line.get_label() == "mine fp32")
+    assert line.get_markerfacecolor() != "none"
+    (point,) = (other for other in lines if other.get_markerfacecolor() == "white")
+    assert list(point.get_xdata()) == [32]
+
+
+def test_nobody_is_measured_by_what_failed():
+    cases = table(variant=["fast_dense", "slow_dense", "mine"], dtype=["fp32"], sparsity=[0.5, 0.9])
+    cases["time_median_s"] = cases["variant"].map({"fast_dense": 1, "slow_dense": 4, "mine": 2})
+    cases["flops"] = 1e9
+    cases.loc[cases["variant"] == "fast_dense", "check_status"] = "fail"
+    widths = sorted(bar.get_width() for bar in KINDS["bars"](cases, {}, "f").axes[0].patches)
+    assert widths == [1, 2, 4]  # of the slow one, of mine, of the one that failed
+    axes = KINDS["crossover"](cases, {}, "f").axes[0]
+    assert axes.get_ylabel() == "speed-up over slow_dense"
+    (line,) = (line for line in axes.lines if line.get_label() == "mine fp32")
+    assert list(line.get_ydata()) == [2, 2]
+    cases["check_status"] = "fail"
+    with pytest.raises(NoData, match="passed"):
+        KINDS["crossover"](cases, {}, "f")
+
+
+def test_crossover_names_one_denominator_only_if_it_is_one():
+    cases = table(variant=["a_dense", "b_dense", "mine"], dtype=["fp32"], sparsity=[0.5, 0.9])
+    cases["time_median_s"] = [1.0, 3, 2, 2, 4, 4]
+    label = KINDS["crossover"](cases, {}, "f").axes[0].get_ylabel()
+    assert label == "speed-up over the fastest dense variant"
+
+
+def test_what_is_left_out_is_said():
+    cases = table(variant=[f"v{i}" for i in range(20)], dtype=["fp32"], M=range(1, 11))
+    figure = KINDS["bars"](cases, {}, "f")
+    assert len(figure.axes) == 8 and "2 more problems not drawn" in figure.get_supxlabel()
+    assert all("4 slower not drawn" in axes.get_title(loc="right") for axes in figure.axes)
+    column = KINDS["bars"](cases[cases["M"] == 1], {"y": "total_rel_fro"}, "f")
+    assert len(column.axes[0].patches) == 20
+
+
+def test_conditions_that_differ_are_in_titles_and_tables():
+    cases = table(
+        variant=["mine", "other"],
+        dtype=["fp32"],
+        M=[16],
+        distribution=["normal", "outlier"],
+        bias=["none", "present"],
+        threads=[1, 2],
+    )
+    figure = KINDS["bars"](cases, {}, "f")
+    titles = [axes.get_title(loc="right") for axes in figure.axes]
+    assert len(titles) == len(set(titles)) == 8
+    assert any("outlier" in title and "bias=present" in title for title in titles)
+    lines = [line for line in tables.latex(cases).splitlines() if "mine" in line]
+    problems_named = [line.split(" & ")[1] for line in lines]
+    assert len(problems_named) == len(set(problems_named)) == 8
+
+
+def test_ceilings_are_those_of_the_run_that_is_drawn():
+    cases = table(variant=["mine"], dtype=["fp32"], threads=[1, 2], machine=["there"])
+    other = {"read_dram": {1: 7e10, 2: 9e10}}
+    cases.attrs["ceilings_of_run"] = [CEILINGS, other]
+    cases["provenance_index"] = 1
+    figure = KINDS["scaling"](cases, {"x": "threads", "ceiling": "read_dram"}, "f")
+    (line,) = (
+        line
+        for line in figure.axes[0].lines
+        if line.get_linestyle() == ":" and len(line.get_ydata())
+    )
+    np.testing.assert_allclose(line.get_ydata(), [7e10, 9e10])
+
+
+def test_a_roofline_is_of_one_machine():
+    cases = table(variant=["mine", "other"], dtype=["fp32"], M=[16], machine=["here", "there"])
+    cases = cases[(cases["variant"] == "mine") | (cases["machine"] == "there")]
+    figure = KINDS["roofline"](cases, {}, "f")
+    assert "there" in figure.get_suptitle() and "here" not in figure.get_suptitle().split(", ")
+    points = sum(
+        len(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() != "None"
+    )
+    assert points == 2
 
 
 def test_bars_of_a_column_need_no_baseline():
@@ -305,6 +390,32 @@ def result_file(path, cases, experiment):
             file[name] = values.astype(object).to_list() if text else values.to_numpy()
         file["provenance_experiment"] = [experiment]
     return path
+
+
+def test_figures_of_two_experiments_keep_their_names_apart(tmp_path):
+    cases = table(variant=["mine", "openblas_dense"], dtype=["fp32"], M=[16, 32])
+    path = result_file(tmp_path / "two.h5", cases, "")
+    with h5py.File(path, "a") as file:
+        del file["provenance_experiment"]
+        speed = '[figure.speed]\nkind = "bars"\n'
+        lines = '[figure.speed]\nkind = "scaling"\nx = "M"\n'
+        file["provenance_experiment"] = [speed, lines, speed]
+    names = [path.name for path in draw(path, tmp_path / "out")]
+    assert names == ["speed.pdf", "speed.png", "speed_2.pdf", "speed_2.png"]
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/b", ".hidden"])
+def test_a_figure_stays_in_its_folder(name, tmp_path):
+    cases = table(variant=["mine", "openblas_dense"], dtype=["fp32"], M=[16])
+    path = result_file(tmp_path / "r.h5", cases, f'[figure."{name}"]\nkind = "bars"\n')
+    with pytest.raises(ValueError, match="a name is of letters"):
+        draw(path, tmp_path / "figures")
+    experiment = write(
+        tmp_path / "e.toml",
+        f'[[sweep]]\nop = "qgemm"\nvariant = "scalar"\n[figure."{name}"]\nkind = "bars"\n',
+    )
+    planned = pareto("plan", experiment)
+    assert planned.returncode == 2 and "a name is of letters" in planned.stderr
 
 
 WITHOUT_DATA = {
