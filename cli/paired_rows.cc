@@ -208,11 +208,11 @@ AcrossFiles pair_across(const ResultFile& first, const ResultFile& second,
   if (across.pairs.empty()) {
     throw InputError(fmt::format("{} and {} share no case", first.path(), second.path()));
   }
-  for (const auto& [key, row] : rows_second) {
-    const bool matched = std::any_of(match.begin(), match.end(), [&](const auto& machine) {
-      return machine.second == key.second;
-    });
-    if (matched) across.only_second.push_back(key.first);
+  for (const auto& entry : rows_second) {
+    const auto& [hash, machine] = entry.first;
+    for (const auto& ids : match) {
+      if (ids.second == machine) across.only_second.push_back(hash);
+    }
   }
   return across;
 }
