@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <vector>
 
 #include "harness/durable_file.h"
@@ -64,8 +66,13 @@ HostTensor read_float(const H5File& file, const Stored& source) {
   // The library turns what rounds to the largest float into infinity; the compiler does not.
   std::vector<double> wide(to.size());
   read_as(file, source, H5T_NATIVE_DOUBLE, wide.data());
-  std::transform(wide.begin(), wide.end(), to.begin(),
-                 [](double value) { return static_cast<float>(value); });
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    to[i] = static_cast<float>(wide[i]);
+    if (std::isinf(to[i]) && std::isfinite(wide[i])) {
+      throw InputError(fmt::format("{}: element {} = {} overflows fp32, whose largest value is {}",
+                                   source.where, i, wide[i], std::numeric_limits<float>::max()));
+    }
+  }
   return tensor;
 }
 

@@ -69,11 +69,15 @@ LogitError logit_error(const Arithmetic& a, const RowArithmetic& r) {
 /// unit · sum; sums that nothing depends on may be infinite.
 double part_of(double unit, double sum) { return unit > 0 ? unit * sum : 0; }
 
+/// δ: how far the logits of a row move at most.
+double moved_by(const LogitError& unit, double max_x, double max_y, double max_z) {
+  return unit.x * max_x + (unit.y + unit.t) * max_y + part_of(unit.z, max_z);
+}
+
 /// First-order sums become limits when logits move by up to δ: (e^δ − 1)/δ · e^δ ≤ e^2δ.
 double beyond_first_order(const LogitError& unit, double max_x, double max_y, double max_z) {
   constexpr double kCertain = 50;  // e^100: no limit at all
-  const double moved = unit.x * max_x + (unit.y + unit.t) * max_y + part_of(unit.z, max_z);
-  return std::exp(2 * std::min(moved, kCertain));
+  return std::exp(2 * std::min(moved_by(unit, max_x, max_y, max_z), kCertain));
 }
 
 Placement placement_of(int flags, const Arithmetic& arithmetic) {
@@ -102,6 +106,13 @@ double output_rounding(const AttentionProblem& p, double o) {
 double flushing(const AttentionProblem& p, const Arithmetic& a, double keys) {
   if (!a.flushes_subnormals) return 0;
   return (2 * keys + static_cast<double>(p.head_dim)) * kExpUnderflow;
+}
+
+/// Products of weights and values that are subnormal, or of weights and scales of int8 codes.
+double underflow(const AttentionProblem& p, double keys) {
+  constexpr double kHalfSubnormal = 0x1p-150;
+  constexpr double kLargestCode = 127;
+  return (keys + 1) * (p.kv_dtype == DType::kS8 ? kLargestCode : 1) * kHalfSubnormal;
 }
 
 /// The first term of what rounding P to integers does: of the coarsest codes as fine as declared.
@@ -141,11 +152,19 @@ double o_limit(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
   return output_rounding(p, o) +
          (moved + weighted * term(kTermA) + page_limit(a, term)) *
              beyond_first_order(unit, term(kTermMaxX), term(kTermMaxY), term(kTermMaxZ)) +
-         r.eta * term(kTermV) + (r.block + r.blocks) * kU32 * o + flushing(p, a, term(kTermKeys));
+         r.eta * term(kTermV) + (r.block + r.blocks) * kU32 * o + flushing(p, a, term(kTermKeys)) +
+         underflow(p, term(kTermKeys));
 }
 
 double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerms& term) {
   const RowArithmetic r(p, a, term(kTermKeys));
+  // Where rounding alone moves weights from key to key (a bias of -1e9 on a whole row: fp32 there
+  // has steps of 64), the mean square of first order says nothing.
+  constexpr double kFirstOrder = 1;
+  const LogitError unit = logit_error(a, r);
+  if (moved_by(unit, term(kTermMaxX), term(kTermMaxY), term(kTermMaxZ)) > kFirstOrder) {
+    return o_limit(p, a, term);
+  }
   const double o2 = term(kTermValue) * term(kTermValue);
   const double rounding = output_rounding(p, term(kTermValue));
   const double u_p2 = a.u_p * a.u_p;
@@ -158,7 +177,7 @@ double o_scale(const AttentionProblem& p, const Arithmetic& a, const ElementTerm
                           (o2 / 3 + term(kTermC2) / 6);
   const double row_sum = r.block + r.blocks;
   const double products = equal ? term(kTermA) * term(kTermA) : term(kTermC2);
-  const double flushed = flushing(p, a, term(kTermKeys));
+  const double flushed = flushing(p, a, term(kTermKeys)) + underflow(p, term(kTermKeys));
   const double steps = part_of(a.u_q_step * a.u_q_step, term(kTermZ2)) + page_variance(a, term);
   return std::sqrt(rounding * rounding / 3 + p_rounding +
                    (1 + r.blocks) * a.u_exp * a.u_exp * term(kTermF) +

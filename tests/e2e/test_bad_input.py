@@ -244,3 +244,14 @@ def test_types_that_a_library_lacks_on_this_processor_leave_the_others_measured(
     assert "has no kernel for these types on this processor" in result.stdout
     alone = pareto("time", "attention", "--variant", "onednn_unfused", *words, env=avx2)
     assert alone.returncode == 3, alone.stdout + alone.stderr
+
+
+def test_doubles_that_no_float_holds_are_refused(tmp_path):
+    path = tmp_path / "wide.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.array([[1, 1e300]])
+        file["w"] = np.ones((2, 2))
+    result = pareto(
+        "eval", "qgemm", "--variant", "scalar", "--in", path, "--out", tmp_path / "o.h5"
+    )
+    one_line(result, 2, "wide.h5", "x", "element 1", "1e+300", "overflows fp32")

@@ -509,3 +509,31 @@ def test_correct_kernels_pass_on_constant_data(tmp_path, op):
     for variant in ["scalar", *(name for name in runnable(op, **words) if "f32" in name)]:
         _, verdict = evaluate(tmp_path, op, variant, tensors, **words)
         assert verdict["status"] == "pass", (variant, verdict)
+
+
+FP32_ATTENTION = {"scalar", "avx2_f32", "avx512_f32"}
+
+
+@pytest.mark.parametrize("value", [-1e7, -1e9, -1e18])
+def test_rows_masked_by_a_large_number_pass_however_sharp_their_logits(tmp_path, value):
+    """fp32 has steps of 64 at 1e9: which key of such a row weighs most is chance."""
+    random = np.random.default_rng(3)
+    shapes = {"q": (1, 2, 20, 16), "k": (1, 2, 40, 16), "v": (1, 2, 40, 16)}
+    tensors = {k: random.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
+    tensors["q"] *= 30
+    tensors["bias"] = np.zeros((1, 1, 20, 40), np.float32)
+    tensors["bias"][:, :, 12:] = value
+    for name in FP32_ATTENTION & set(runnable("attention")):
+        _, found = evaluate(tmp_path, "attention", name, tensors)
+        assert found["status"] == "pass", (name, found)
+
+
+def test_tiny_values_are_within_bounds(tmp_path):
+    random = np.random.default_rng(4)
+    shapes = {"q": (1, 2, 3, 16), "k": (1, 2, 40, 16), "v": (1, 2, 40, 16)}
+    tensors = {k: random.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
+    tensors["v"] *= np.float32(1e-40)
+    for kv_dtype in ("same", "int8", "fp8_e4m3"):
+        for name in FP32_ATTENTION & set(runnable("attention")):
+            _, found = evaluate(tmp_path, "attention", name, tensors, kv_dtype=kv_dtype)
+            assert found["status"] == "pass", (name, kv_dtype, found)
