@@ -107,7 +107,10 @@ TEST_F(Compared, AMisspeltVariantNamesTheNearest) {
 TEST_F(Compared, AcrossFilesCasesPairByHashAndMachine) {
   const ResultFile before = file_of("before", {{0, "a", 1e-4}, {1, "b", 1e-4}}, 5);
   const ResultFile after = file_of("after", {{1, "b", 2e-4}, {2, "c", 1e-4}}, 5);
-  const std::vector<PairedRows> pairs = pair_across(before, after, "");
+  const AcrossFiles across = pair_across(before, after, "");
+  EXPECT_EQ(across.only_first, std::vector{case_hash(0)});
+  EXPECT_EQ(across.only_second, std::vector{case_hash(2)});
+  const std::vector<PairedRows>& pairs = across.pairs;
   ASSERT_EQ(pairs.size(), 1U);
   EXPECT_TRUE(pairs[0].across_files());
   EXPECT_EQ(pairs[0].second.text("case"), case_hash(1));
@@ -120,7 +123,7 @@ TEST_F(Compared, UnlikeMachinesAreRefusedUnlessNamed) {
   const ResultFile there = file_of("there", {{0, "a", 1e-4, "go", "machine-b"}});
   EXPECT_THAT(refusal([&] { pair_across(here, there, ""); }),
               HasSubstr("--machines machine-a,machine-b"));
-  EXPECT_EQ(pair_across(here, there, "machine-a,machine-b").size(), 1U);
+  EXPECT_EQ(pair_across(here, there, "machine-a,machine-b").pairs.size(), 1U);
   EXPECT_THAT(refusal([&] { pair_across(here, there, "machine-a,machine-c"); }),
               HasSubstr("no machine 'machine-c'"));
 }
@@ -131,7 +134,7 @@ TEST_F(Compared, DriftComesFromBaselinesAlone) {
   const ResultFile after =
       file_of("after", {{0, "ours", 3e-4}, {1, "library", 1.1e-4, "go", "machine-a", true}}, 5);
   // The library's own noise is 0.2 % a round: far less than half a percent of a median of 64.
-  EXPECT_NEAR(drift_of_baselines(pair_across(before, after, "")), std::log(1.1), 0.005);
+  EXPECT_NEAR(drift_of_baselines(pair_across(before, after, "").pairs), std::log(1.1), 0.005);
 }
 
 TEST_F(Compared, ACaseWithoutTimesIsAnObstacle) {
