@@ -33,6 +33,7 @@ std::vector<Variant> optional_variants() {
     Variant variant;
     variant.op = source.parent_path().filename();
     variant.name = source.stem();
+    variant.summary = reason_for(source);
     variant.baseline = !variant.name.starts_with("cuda_");
     found.push_back(std::move(variant));
   }
