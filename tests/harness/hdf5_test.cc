@@ -90,7 +90,7 @@ TEST_F(Hdf5, TensorsComeBackWithTypeShapeAndBits) {
 TEST_F(Hdf5, FloatsOfEveryWidthAndByteOrderBecomeFp32) {
   H5File file = H5File::create(path("f.h5"));
   const double just_below_overflow = 0x1.fffffeffp127;  // rounds to the largest fp32
-  put_as(file, "f64", H5T_IEEE_F64LE, {0.1, just_below_overflow, 1e300});
+  put_as(file, "f64", H5T_IEEE_F64LE, {0.1, just_below_overflow, INFINITY});
   put_as(file, "big_endian", H5T_IEEE_F32BE, {0.25, -3});
   put_as(file, "f16", half_type().id(), {0x1p-24, 65504, INFINITY, NAN});
   file.close();
@@ -103,6 +103,10 @@ TEST_F(Hdf5, FloatsOfEveryWidthAndByteOrderBecomeFp32) {
   EXPECT_EQ(halves[1], 65504.0F);
   EXPECT_EQ(halves[2], INFINITY);
   EXPECT_TRUE(std::isnan(halves[3]));
+  H5File beyond = H5File::create(path("beyond.h5"));
+  put_as(beyond, "x", H5T_IEEE_F64LE, {1, 1e300});
+  beyond.close();
+  EXPECT_THROW(read_tensors(path("beyond.h5")), InputError);
 }
 
 TEST_F(Hdf5, UnsignedHalvesMarkedBf16AreFloats) {
