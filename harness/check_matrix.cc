@@ -1,7 +1,6 @@
 #include "harness/check_matrix.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "harness/case.h"
 #include "harness/errors.h"

@@ -86,8 +86,9 @@ OpRegistration::OpRegistration(std::unique_ptr<Op> op) { registry().ops.push_bac
 
 Registration::Registration(Variant variant) {
   if (Variant* known = find_registered(variant.op, variant.name)) {
-    // A plug-in being opened gives its manifest's placeholder the functions.
-    variant.library = known->library;
+    // A plug-in being opened brings the functions; its library is known from the manifest, unless
+    // that is being written.
+    if (!known->plugin.empty()) variant.library = known->library;
     *known = std::move(variant);
     return;
   }

@@ -89,7 +89,7 @@ def is_baseline(rows):
 
 
 def passed(rows):
-    """True of rows that others may be measured by."""
+    """True of rows whose checks passed."""
     return rows["check_status"] == "pass"
 
 

@@ -206,6 +206,14 @@ def test_a_library_that_is_not_here_is_said_before_anything_runs(tmp_path):
     assert "libpareto_nowhere.so.7" in result.stdout + result.stderr
 
 
+def test_baselines_name_their_library_and_its_version():
+    baselines = [v for v in pareto_json("list")["variants"] if v["library"]]
+    assert {"sparse/openblas_dense", "qgemm/onednn_fp32"} <= {v["name"] for v in baselines}
+    for baseline in baselines:
+        assert not baseline["library"].startswith("pareto_"), baseline
+        assert any(c.isdigit() for c in baseline["library"]), baseline
+
+
 def test_baselines_whose_plugin_is_not_built_are_planned_and_skipped(tmp_path):
     env = {"PARETO_PLUGIN_DIR": str(tmp_path)}
     assert reason_of_openblas(tmp_path) == "its plug-in pareto_openblas.so is not there"
