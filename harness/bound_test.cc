@@ -49,19 +49,15 @@ bool same_non_finite(double got, double want) {
 }
 
 /// Is a non-finite (or finite) element where it belongs? `det` softens the edge of overflow: a
-/// result within its bound may fall on either side of it.
+/// result within its bound may fall on either side of it, and of 0 where that is within the bound.
 bool well_placed(double got, double want, double det, Placement placement, DType dtype) {
   if (placement == Placement::kAnything) return true;
   if (placement == Placement::kAnyNonFinite) return !std::isfinite(got);
-  const double rounded = round_to(dtype, want);
-  if (std::isfinite(rounded) == std::isfinite(got)) {
-    return std::isfinite(rounded) || same_non_finite(got, rounded);
-  }
-  if (!std::isfinite(want) || std::isnan(got)) return false;
+  if (!std::isfinite(want)) return same_non_finite(got, want);
+  if (std::isnan(got)) return false;
   const double edge = overflow_threshold(dtype);
-  if (std::isinf(got))
-    return std::signbit(got) == std::signbit(want) && std::abs(want) + det >= edge;
-  return std::signbit(got) == std::signbit(want) && std::abs(want) - det < edge;
+  if (std::isinf(got)) return std::copysign(1.0, got) * want + det >= edge;
+  return std::abs(want) - det < edge;
 }
 
 /// One pass over the compared elements.

@@ -102,17 +102,19 @@ double output_rounding(const AttentionProblem& p, double o) {
   return unit_roundoff(p.out_dtype) * std::max(std::abs(o), smallest_normal(p.out_dtype));
 }
 
+/// How much larger what is lost of a weight becomes that has a scale of int8 codes in it.
+double largest_code(const AttentionProblem& p) { return p.kv_dtype == DType::kS8 ? 127 : 1; }
+
 /// Subnormal operands and products that count as 0: each of 2N + d steps loses at most 2^-126.
 double flushing(const AttentionProblem& p, const Arithmetic& a, double keys) {
   if (!a.flushes_subnormals) return 0;
-  return (2 * keys + static_cast<double>(p.head_dim)) * kExpUnderflow;
+  return (2 * keys + static_cast<double>(p.head_dim)) * largest_code(p) * kExpUnderflow;
 }
 
 /// Products of weights and values that are subnormal, or of weights and scales of int8 codes.
 double underflow(const AttentionProblem& p, double keys) {
   constexpr double kHalfSubnormal = 0x1p-150;
-  constexpr double kLargestCode = 127;
-  return (keys + 1) * (p.kv_dtype == DType::kS8 ? kLargestCode : 1) * kHalfSubnormal;
+  return (keys + 1) * largest_code(p) * kHalfSubnormal;
 }
 
 /// The first term of what rounding P to integers does: of the coarsest codes as fine as declared.

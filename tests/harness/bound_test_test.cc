@@ -197,6 +197,25 @@ TEST(BoundTest, OverflowIsJudgedAfterRoundingToTheOutputType) {
   EXPECT_FALSE(verdict(kInf16, kMax16, kInf16).pass);
 }
 
+TEST(BoundTest, InfinityOfEitherSignIsWithinABoundThatReachesIt) {
+  const std::vector<std::int64_t> positions = {0};
+  HostTensor got(DType::kF16, {1});
+  const auto passes = [&](std::uint16_t code, double want, double det) {
+    got.span<std::uint16_t>()[0] = code;
+    const Bounds bounds{.det = {det}, .stat = {}, .placement = {}};
+    return bound_test(got.view(), positions, Terms{{{want}}}, bounds, {.name = "y"}).pass;
+  };
+  constexpr std::uint16_t kInf16 = 0x7C00;
+  constexpr std::uint16_t kMinusInf16 = 0xFC00;
+  constexpr std::uint16_t kMax16 = 0x7BFF;
+  EXPECT_TRUE(passes(kInf16, -3e5, 4e6));
+  EXPECT_TRUE(passes(kMinusInf16, -3e5, 4e6));
+  EXPECT_TRUE(passes(kMax16, -3e5, 4e6));
+  EXPECT_FALSE(passes(kInf16, -3e5, 3.2e5));
+  EXPECT_FALSE(passes(kMax16, -3e5, 3.2e5));
+  EXPECT_FALSE(passes(kMinusInf16, 1, 32));
+}
+
 TEST(BoundTest, EmptyOutputPasses) {
   const HostTensor got(DType::kF32, {0, 5});
   const Verdict verdict = bound_test(got.view(), {}, Terms{{{}}}, Bounds{}, {.name = "y"});
