@@ -1,8 +1,8 @@
 // The AMX bf16 kernel, over either implementation of the tiles.
 #pragma once
 
+#include "kernels/qgemm/amx_gemm.h"
 #include "kernels/qgemm/bf16_gemm_avx512.h"
-#include "kernels/qgemm/tile_amx.h"
 
 namespace pareto {
 
@@ -11,7 +11,10 @@ struct AmxBf16Kernel {
   static constexpr int kPerStep = 32;
   static constexpr int kStepDwords = kAmxStepDwords;
   static constexpr int kRowStride = kAmxRowBytes;
-  static TileSet tile_set(StoreFunction store) { return amx_tile_set<Amx, AmxBf16>(store); }
+  using Gemm = AmxGemm<Amx, AmxBf16>;
+  static Gemm gemm(StoreFunction store, const QgemmProblem& p, std::int64_t steps, int threads) {
+    return Gemm(store, p.M, p.N, steps, threads);
+  }
 };
 
 template <typename Amx>

@@ -62,19 +62,19 @@ void pieces_of_32_avx512(const Tensor& t, std::int64_t first, std::int64_t count
   }
 }
 
-/// A strip of x.
+/// A strip of x, whose steps are `stride` bytes apart.
 template <int kProducts>
 void pack_pieces_of_x(const Tensor& x, std::int64_t K, const TileGemm::Strip& strip,
-                      std::byte* out) {
+                      std::int64_t stride, std::byte* out) {
   for (std::int64_t k = 0; k < K; k += 32) {
     for (int row = 0; row < strip.rows; ++row) {
       __m512i words[kProducts];
       pieces_of_32_avx512(x, (strip.row + row) * K + k, K - k, &PieceProduct::x, words);
       for (int at = 0; at < kProducts; ++at) {
-        _mm512_storeu_si512(out + (at * strip.rows + row) * kAmxRowBytes, words[at]);
+        _mm512_storeu_si512(out + at * stride + row * kAmxRowBytes, words[at]);
       }
     }
-    out += std::int64_t{kProducts} * strip.rows * kAmxRowBytes;
+    out += kProducts * stride;
   }
 }
 
@@ -105,8 +105,8 @@ class PiecesQgemm : public Prepared {
  public:
   PiecesQgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
-        gemm_(AmxBf16Kernel<Amx>::tile_set(&store_f32_avx512), p.M, p.N,
-              (p.K + 31) / 32 * kProducts, pool.size()),
+        gemm_(AmxBf16Kernel<Amx>::gemm(&store_f32_avx512, p, (p.K + 31) / 32 * kProducts,
+                                       pool.size())),
         w_(gemm_.panels() * gemm_.panel_bytes()) {
     const Tensor& w = in[kQgemmW];
     pool.run([&](int thread, int threads) {
@@ -122,24 +122,21 @@ class PiecesQgemm : public Prepared {
 
   void run(const Call& call) override {
     const Tensor& x = call.in[kQgemmX];
-    call.pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
-      for (std::int64_t s = begin; s < end; ++s) {
-        pack_pieces_of_x<kProducts>(x, p_.K, gemm_.strip(s), gemm_.strip_data(s));
-      }
-    });
     Epilogue epilogue;
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
     epilogue.activation = p_.activation;
-    gemm_.multiply(w_.data(), epilogue, call.pool);
+    gemm_.fill_and_multiply(
+        w_.data(), epilogue, call.pool, nullptr, [&](const TileGemm::Strip& strip, std::byte* out) {
+          pack_pieces_of_x<kProducts>(x, p_.K, strip, gemm_.chunk_stride(strip), out);
+        });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }
 
  private:
   QgemmProblem p_;
-  TileGemm gemm_;
+  typename AmxBf16Kernel<Amx>::Gemm gemm_;
   AlignedBuffer<std::byte> w_;
   AlignedBuffer<float> bias_;
 };

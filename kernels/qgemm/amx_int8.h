@@ -1,8 +1,8 @@
 // The AMX int8 kernel, over either implementation of the tiles.
 #pragma once
 
+#include "kernels/qgemm/amx_gemm.h"
 #include "kernels/qgemm/int8_gemm_avx512.h"
-#include "kernels/qgemm/tile_amx.h"
 
 namespace pareto {
 
@@ -13,7 +13,10 @@ struct AmxInt8Kernel {
   static constexpr int kStepDwords = kAmxStepDwords;
   static constexpr int kRowStride = kAmxRowBytes;
   static constexpr std::uint8_t kRaise = 0;
-  static TileSet tile_set(StoreFunction store) { return amx_tile_set<Amx, AmxS8>(store); }
+  using Gemm = AmxGemm<Amx, AmxS8>;
+  static Gemm gemm(StoreFunction store, const QgemmProblem& p, std::int64_t steps, int threads) {
+    return Gemm(store, p.M, p.N, steps, threads);
+  }
 };
 
 template <typename Amx>

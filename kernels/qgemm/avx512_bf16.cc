@@ -17,7 +17,11 @@ struct DotKernel {
   static constexpr int kPerStep = 2;
   static constexpr int kStepDwords = 1;
   static constexpr int kRowStride = kChunkStride;
-  static TileSet tile_set(StoreFunction store) { return dense_tile_set<DenseBf16>(store); }
+  using Gemm = TileGemm;
+  static Gemm gemm(StoreFunction store, const QgemmProblem& p, std::int64_t steps, int threads) {
+    return {dense_tile_set<DenseBf16>(store), p.M, p.N, steps, threads,
+            p.K % kPerStep == 0 ? p.K * 2 : 0};
+  }
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -20,7 +20,10 @@ struct VnniKernel {
   static constexpr int kStepDwords = 1;
   static constexpr int kRowStride = kChunkStride;
   static constexpr std::uint8_t kRaise = 128;
-  static TileSet tile_set(StoreFunction store) { return dense_tile_set<DenseVnni>(store); }
+  using Gemm = TileGemm;
+  static Gemm gemm(StoreFunction store, const QgemmProblem& p, std::int64_t steps, int threads) {
+    return {dense_tile_set<DenseVnni>(store), p.M, p.N, steps, threads};
+  }
 };
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,

@@ -13,16 +13,15 @@
 
 namespace pareto {
 
-/// `Kernel` gives: kPerStep (elements of K), kStepDwords, and tile_set(store), whose strips hold 64
-/// bytes of each row side by side, kRowStride bytes from row to row.
+/// `Kernel` gives: kPerStep (elements of K), kStepDwords, and Gemm with gemm(store, problem, steps,
+/// threads), whose strips hold 64 bytes of each row side by side, kRowStride bytes from row to row.
 template <typename Kernel>
 class Bf16Qgemm : public Prepared {
  public:
   Bf16Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         steps_((p.K + Kernel::kPerStep - 1) / Kernel::kPerStep),
-        gemm_(Kernel::tile_set(&store_f32_avx512), p.M, p.N, steps_, pool.size(),
-              p.K % Kernel::kPerStep == 0 ? p.K * 2 : 0),
+        gemm_(Kernel::gemm(&store_f32_avx512, p, steps_, pool.size())),
         w_(gemm_.panels() * gemm_.panel_bytes()) {
     const auto same = [](std::uint16_t value) { return value; };
     pack_panels(in[kQgemmW].as<std::uint16_t>(), p.N, p.K, kStoreColumns, 2,
@@ -33,35 +32,29 @@ class Bf16Qgemm : public Prepared {
 
   void run(const Call& call) override {
     const std::byte* x = call.in[kQgemmX].data;
-    if (!gemm_.in_place()) pack(x, call.pool);
     Epilogue epilogue;
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
     epilogue.activation = p_.activation;
-    gemm_.multiply(w_.data(), epilogue, call.pool, x);
+    gemm_.fill_and_multiply(
+        w_.data(), epilogue, call.pool, x,
+        [&](const TileGemm::Strip& strip, std::byte* out) { pack(x, strip, out); });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }
 
  private:
-  void pack(const std::byte* x, ThreadPool& pool) {
+  void pack(const std::byte* x, const TileGemm::Strip& strip, std::byte* out) const {
     const std::int64_t row_bytes = p_.K * 2;
-    pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
-      for (std::int64_t s = begin; s < end; ++s) {
-        const TileGemm::Strip strip = gemm_.strip(s);
-        std::byte* out = gemm_.strip_data(s);
-        for (int i = 0; i < strip.rows; ++i, out += Kernel::kRowStride) {
-          copy_chunks_avx512(x + (strip.row + i) * row_bytes, row_bytes,
-                             strip.rows * Kernel::kRowStride, out);
-        }
-      }
-    });
+    for (int i = 0; i < strip.rows; ++i, out += Kernel::kRowStride) {
+      copy_chunks_avx512(x + (strip.row + i) * row_bytes, row_bytes, gemm_.chunk_stride(strip),
+                         out);
+    }
   }
 
   QgemmProblem p_;
   std::int64_t steps_;
-  TileGemm gemm_;
+  typename Kernel::Gemm gemm_;
   AlignedBuffer<std::byte> w_;
   AlignedBuffer<float> bias_;
 };

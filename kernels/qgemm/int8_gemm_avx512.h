@@ -17,15 +17,15 @@
 namespace pareto {
 
 /// `Kernel` gives: kPerStep (elements of K), kStepDwords, kRaise (added to W's codes: 128 makes
-/// them unsigned), and tile_set(store), whose strips hold 64 codes of each row side by side,
-/// kRowStride bytes from row to row.
+/// them unsigned), and Gemm with gemm(store, problem, steps, threads), whose strips hold 64 codes
+/// of each row side by side, kRowStride bytes from row to row.
 template <typename Kernel>
 class Int8Qgemm : public Prepared {
  public:
   Int8Qgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         steps_((p.K + Kernel::kPerStep - 1) / Kernel::kPerStep),
-        gemm_(Kernel::tile_set(&store_s32_avx512), p.M, p.N, steps_, pool.size()),
+        gemm_(Kernel::gemm(&store_s32_avx512, p, steps_, pool.size())),
         w_(gemm_.panels() * gemm_.panel_bytes()),
         w_scale_(padded_copy(in[kQgemmWScale].as<float>(), p.N, kStoreColumns)),
         rows_(p.M),
@@ -46,21 +46,11 @@ class Int8Qgemm : public Prepared {
 
   void run(const Call& call) override {
     const float scale = p_.x_kind == XKind::kS8Tensor ? tensor_scale(call) : static_scale_;
-    call.pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
-      for (std::int64_t s = begin; s < end; ++s) {
-        const TileGemm::Strip strip = gemm_.strip(s);
-        auto* codes = reinterpret_cast<std::int8_t*>(gemm_.strip_data(s));
-        // All scales first: from the largest magnitude of a row to its first code is a chain of
-        // some 100 cycles, as long as the rest of a row of 384.
-        for (int i = 0; i < strip.rows; ++i) describe_row(call, strip.row + i, scale);
-        for (int i = 0; i < strip.rows; ++i) {
-          encode_row(call, strip.row + i, codes + i * Kernel::kRowStride,
-                     strip.rows * Kernel::kRowStride);
-        }
-      }
-    });
-    gemm_.multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call), call.pool);
+    gemm_.fill_and_multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call),
+                            call.pool, nullptr, [&](const TileGemm::Strip& strip, std::byte* out) {
+                              quantize_strip(call, strip, scale,
+                                             reinterpret_cast<std::int8_t*>(out));
+                            });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override {
@@ -79,6 +69,16 @@ class Int8Qgemm : public Prepared {
       amax_[thread] = amax_avx512(x + begin * p_.K, (end - begin) * p_.K);
     });
     return scale_of(*std::max_element(amax_.data(), amax_.data() + amax_.size()), 127);
+  }
+
+  void quantize_strip(const Call& call, const TileGemm::Strip& strip, float scale,
+                      std::int8_t* codes) {
+    // All scales first: from the largest magnitude of a row to its first code is a chain of some
+    // 100 cycles, as long as the rest of a row of 384.
+    for (int i = 0; i < strip.rows; ++i) describe_row(call, strip.row + i, scale);
+    for (int i = 0; i < strip.rows; ++i) {
+      encode_row(call, strip.row + i, codes + i * Kernel::kRowStride, gemm_.chunk_stride(strip));
+    }
   }
 
   // Scale and zero point of row m, as packed.
@@ -139,7 +139,7 @@ class Int8Qgemm : public Prepared {
 
   QgemmProblem p_;
   std::int64_t steps_;
-  TileGemm gemm_;
+  typename Kernel::Gemm gemm_;
   AlignedBuffer<std::uint8_t> w_;
   AlignedBuffer<float> w_scale_;
   AlignedBuffer<float> bias_;

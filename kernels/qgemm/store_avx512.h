@@ -19,6 +19,10 @@ inline constexpr int kStoreColumns = 32;
 inline void store_row_avx512(const Epilogue& e, std::int64_t row, std::int64_t column,
                              __mmask16 lanes, __m512 y) {
   y = activate_vector<Avx512F32>(e.activation, y);
+  if (e.past_caches && lanes == __mmask16{0xffff}) {
+    _mm512_stream_ps(e.y.as<float>() + row * e.y.shape[1] + column, y);
+    return;
+  }
   store_float_avx512(e.y.data, e.y.dtype, row * e.y.shape[1] + column, lanes, y);
 }
 

@@ -14,7 +14,7 @@ std::byte* TileGemm::strip_data(std::int64_t s) {
 }
 
 std::int64_t TileGemm::panel_bytes() const {
-  return set_.unpack == nullptr ? panel_steps_ * set_.w_step_bytes
+  return set_.unpack == nullptr ? steps_ * set_.w_step_bytes
                                 : (steps_ + set_.steps_per_packed - 1) / set_.steps_per_packed *
                                       set_.packed_step_bytes;
 }
@@ -28,9 +28,9 @@ void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool
   if (M_ == 0 || N_ == 0) return;
   x_ = x;
   pool.run([&](int thread, int /*threads*/) {
-    if (thread >= grid_rows_ * grid_columns_) return;
-    const auto [s0, s1] = share_of(strips_, thread / grid_columns_, grid_rows_);
-    const auto [p0, p1] = share_of(panels_, thread % grid_columns_, grid_columns_);
+    if (thread >= grid_.rows * grid_.columns) return;
+    const auto [s0, s1] = share_of(strips_, thread / grid_.columns, grid_.rows);
+    const auto [p0, p1] = share_of(panels_, thread % grid_.columns, grid_.columns);
     std::byte* scratch = scratch_.data() + thread * scratch_bytes();
     for (std::int64_t s = s0; s < s1; s += block_strips_) {
       if (copies_) copy_rows({s, std::min(s + block_strips_, s1)}, copy_of(scratch));
@@ -39,7 +39,6 @@ void TileGemm::multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool
                        {p, std::min(p + block_panels_, p1)}, scratch);
       }
     }
-    if (set_.release != nullptr) set_.release();
   });
 }
 
@@ -69,9 +68,7 @@ void TileGemm::multiply_block(const std::byte* w, const Epilogue& epilogue, Rang
       unpack(w, panels, steps, unpacked);
       block = unpacked;
     }
-    if (set_.beside != nullptr) {
-      sweep_beside(block, stride, epilogue, strips, panels, steps, scratch);
-    } else if (set_.fused[0] != nullptr) {
+    if (set_.fused[0] != nullptr) {
       sweep_fused(block, stride, epilogue, strips, panels, steps, scratch);
     } else {
       sweep(block, stride, epilogue, strips, panels, steps, scratch);
@@ -140,33 +137,6 @@ void TileGemm::sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& 
       if (last) set_.store(epilogue, {strip.row, column, strip.rows, columns}, c);
     }
   }
-}
-
-// The same; every tile is finished while the next is multiplied.
-void TileGemm::sweep_beside(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
-                            Range strips, Range panels, Range steps, std::byte* tiles) const {
-  const bool keep = block_steps_ < steps_;
-  FinishedTile finished{.store = set_.store,
-                        .epilogue = &epilogue,
-                        .row_bytes = set_.columns * std::int64_t{sizeof(float)}};
-  std::int64_t turn = 0;
-  for (std::int64_t s = strips.begin; s < strips.end; ++s) {
-    const Strip strip = this->strip(s);
-    const std::byte* a = strip_block(strip, steps.begin);
-    set_.set_up(strip.rows);
-    for (std::int64_t p = panels.begin; p < panels.end; ++p, ++turn) {
-      const std::int64_t index = (s - strips.begin) * block_panels_ + (p - panels.begin);
-      std::byte* c = tiles + (keep ? index : turn % 2) * tile_bytes();
-      set_.beside[strip.rows](a, w + (p - panels.begin) * w_stride, steps.end - steps.begin, c,
-                              steps.begin > 0, finished);
-      if (steps.end < steps_) continue;
-      const std::int64_t column = p * set_.columns;
-      finished.rect = {strip.row, column, strip.rows,
-                       static_cast<int>(std::min<std::int64_t>(set_.columns, N_ - column))};
-      finished.c = c;
-    }
-  }
-  if (finished.rect.rows > 0) finished.finish(0, finished.rect.rows);
 }
 
 // The same with fused tiles.

@@ -17,6 +17,7 @@
 #include "harness/aligned_buffer.h"
 #include "harness/tensor.h"
 #include "harness/thread_pool.h"
+#include "kernels/qgemm/thread_grid.h"
 #include "reference/activation.h"
 
 namespace pareto {
@@ -47,6 +48,9 @@ struct Epilogue {
   const std::byte* panels = nullptr;         ///< of W
   std::int64_t panel_bytes = 0;
   Activation activation = Activation::kNone;
+  /// Whole lines of y go to memory without being read first; fp32, rows of whole lines. What stores
+  /// so ends with a fence.
+  bool past_caches = false;
 
   /// fp32 with nothing but scales, bias and ReLU: what tiles finish without leaving their
   /// registers.
@@ -65,28 +69,6 @@ struct TileRect {
   int columns = 0;
 };
 using StoreFunction = void (*)(const Epilogue& epilogue, const TileRect& rect, const void* c);
-
-/// A tile whose sums are complete and wait in c for the epilogue.
-struct FinishedTile {
-  StoreFunction store = nullptr;
-  const Epilogue* epilogue = nullptr;
-  TileRect rect;  ///< 0 rows: there is none
-  const std::byte* c = nullptr;
-  std::int64_t row_bytes = 0;  ///< of c
-
-  /// Up to `count` rows from row `first`; returns the first of those left.
-  int finish(int first, int count) const {
-    TileRect part = rect;
-    part.row += first;
-    part.rows = std::min(count, rect.rows - first);
-    store(*epilogue, part, c + first * row_bytes);
-    return first + part.rows;
-  }
-};
-/// As TileFunction, for a unit that multiplies beside the vector units: finishes all rows of
-/// another tile meanwhile.
-using BesideFunction = void (*)(const std::byte* a, const std::byte* w, std::int64_t steps, void* c,
-                                bool accumulate, const FinishedTile& other);
 
 /// One call of a fused tile: as TileFunction, but that a tile which is complete and has a plain
 /// epilogue leaves its registers for y instead of c, and that rows may be any distance apart.
@@ -124,18 +106,10 @@ struct TileSet {
   std::array<const FusedTileFunction*, 3> fused{};
   /// With them, for a last panel of at most columns / 4 and columns / 2: no more of c than that.
   std::array<const FusedTileFunction*, 2> narrow{};
-  /// Instead of `tile` and `streaming`, by rows.
-  const BesideFunction* beside = nullptr;
-  /// With them: sets a thread's unit up for tiles of so many rows, and gives it back after a call.
-  void (*set_up)(int rows) = nullptr;
-  void (*release)() = nullptr;
   /// Bytes of one row in one step where fused tiles can read x itself; 0: strips alone.
   std::int64_t row_step_bytes = 0;
   /// Bytes of one panel in one block of K at large M.
   std::int64_t panel_block_bytes = 64 << 10;
-  /// For tiles so fast that both operands count: while sums wait for the next block of K, as many
-  /// panels as strips, which reads the fewest bytes from beyond L2.
-  bool balanced = false;
 };
 
 class TileGemm {
@@ -166,16 +140,32 @@ class TileGemm {
   /// Workspace of strip s, to be filled before `multiply`: rows · ⌈steps/strip_steps⌉ ·
   /// a_step_bytes; starts as zeros.
   [[nodiscard]] std::byte* strip_data(std::int64_t s);
+  /// Bytes from 64 of a row to the next, where strips hold so many side by side.
+  [[nodiscard]] std::int64_t chunk_stride(const Strip& strip) const {
+    return strip.rows * set_.a_step_bytes;
+  }
   [[nodiscard]] std::int64_t panels() const { return panels_; }
-  /// Steps from one panel to the next as stored without `unpack`: `steps`, and at times some more
-  /// that nobody reads.
-  [[nodiscard]] std::int64_t panel_steps() const { return panel_steps_; }
+  /// Steps from one panel to the next as stored without `unpack`.
+  [[nodiscard]] std::int64_t panel_steps() const { return steps_; }
   /// Bytes from one panel to the next as stored.
   [[nodiscard]] std::int64_t panel_bytes() const;
 
   /// All of y. `w` holds panels() panels; `x` is read if in_place().
   void multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
                 const std::byte* x = nullptr);
+
+  /// The same after fill(strip, data) has filled every strip; not called if in_place().
+  template <typename Fill>
+  void fill_and_multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
+                         const std::byte* x, const Fill& fill) {
+    if (!in_place()) {
+      pool.run([&](int thread, int threads) {
+        const auto [begin, end] = share_of(strips_, thread, threads);
+        for (std::int64_t s = begin; s < end; ++s) fill(strip(s), strip_data(s));
+      });
+    }
+    multiply(w, epilogue, pool, x);
+  }
 
  private:
   struct Range {
@@ -188,15 +178,11 @@ class TileGemm {
     std::int64_t first = 0;
   };
   void choose_blocks();
-  void choose_grid(int threads);
-  void choose_pitch();
   void multiply_block(const std::byte* w, const Epilogue& epilogue, Range strips, Range panels,
                       std::byte* scratch) const;
   void unpack(const std::byte* w, Range panels, Range steps, std::byte* unpacked) const;
   void sweep(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue, Range strips,
              Range panels, Range steps, std::byte* tiles) const;
-  void sweep_beside(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
-                    Range strips, Range panels, Range steps, std::byte* tiles) const;
   void sweep_fused(const std::byte* w, std::int64_t w_stride, const Epilogue& epilogue,
                    Range strips, Range panels, Range steps, std::byte* tiles) const;
   [[nodiscard]] Ahead fetch_of(Range strips, std::int64_t strip, int rows) const;
@@ -214,8 +200,7 @@ class TileGemm {
   std::int64_t M_;
   std::int64_t N_;
   std::int64_t steps_;
-  std::int64_t strip_chunks_ = 0;  ///< from strip to strip: ⌈steps/strip_steps⌉, and at times more
-  std::int64_t panel_steps_ = 0;
+  std::int64_t strip_chunks_ = 0;  ///< ⌈steps/strip_steps⌉
   std::int64_t strips_ = 0;
   std::int64_t strip_rows_ = 0;     ///< of each strip but the first ones
   std::int64_t larger_strips_ = 0;  ///< so many, with one row more
@@ -224,8 +209,7 @@ class TileGemm {
   std::int64_t block_panels_ = 1;
   std::int64_t block_strips_ = 1;
   bool stays_cached_ = false;  ///< W is small enough to be found in a cache
-  int grid_rows_ = 1;          ///< threads along M
-  int grid_columns_ = 1;       ///< threads along N
+  ThreadGrid grid_;
   std::int64_t x_row_bytes_ = 0;
   bool copies_ = false;           ///< rows collide in L1: each thread copies some strips at a time
   const std::byte* x_ = nullptr;  ///< during `multiply`

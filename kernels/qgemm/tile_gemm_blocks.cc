@@ -1,11 +1,9 @@
 // How a product is cut over threads, blocks and copies, and the workspace that it needs.
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <numeric>
 
+#include "kernels/l2_bytes.h"
 #include "kernels/qgemm/tile_gemm.h"
 
 namespace pareto {
@@ -13,10 +11,6 @@ namespace {
 
 // Bytes of W that stay in L2 beside the strips and accumulators: 384 KiB of 1 MiB (half and double
 // of it lose 3 to 6 %).
-std::int64_t l2_bytes() {
-  static const std::int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  return bytes > 0 ? bytes : 1 << 20;
-}
 std::int64_t l2_block_bytes() { return l2_bytes() * 3 / 8; }
 // A block of one panel stays in L1, or next to it, for a few strips.
 constexpr std::int64_t kL1BlockBytes = 32 << 10;
@@ -26,9 +20,6 @@ constexpr std::int64_t kMostStrips = 512;
 // Strips of one copy of x, which is read again for every block of panels: 2 MiB at 4 KiB a row. Of
 // all of x at once it would push y and W out of L3.
 constexpr std::int64_t kCopiedStrips = 42;
-// Panels and strips an odd number of so many bytes apart meet different sets of L2 (16 ways of
-// 128 KiB), whichever block of K is visited.
-constexpr std::int64_t kPitchBytes = 8 << 10;
 
 // Up to 4 rows W passes as fast as it can be read. The hardware prefetcher does most of that, and
 // one line of two 4 KiB ahead disturbs it least; what may still lie in L2 or L3 goes without.
@@ -64,19 +55,15 @@ TileGemm::TileGemm(const TileSet& set, std::int64_t M, std::int64_t N, std::int6
     larger_strips_ = M % strips_;
   }
   panels_ = ceil_div(N, set.columns);
-  panel_steps_ = steps;
   stays_cached_ = panels_ * panel_bytes() <= 4 * l2_bytes();
-  choose_grid(threads);
+  grid_ = thread_grid(strips_, panels_, threads);
   choose_blocks();
-  choose_pitch();
   if (!in_place()) a_ = AlignedBuffer<std::byte>(M * strip_chunks_ * set.a_step_bytes);
   scratch_ = AlignedBuffer<std::byte>(threads * scratch_bytes());
 }
 
-// With `beside` one tile is finished while the next is multiplied.
 std::int64_t TileGemm::kept_tiles() const {
-  if (block_steps_ < steps_) return block_strips_ * block_panels_;
-  return set_.beside != nullptr ? 2 : 1;
+  return block_steps_ < steps_ ? block_strips_ * block_panels_ : 1;
 }
 
 std::int64_t TileGemm::scratch_bytes() const {
@@ -92,23 +79,8 @@ std::int64_t TileGemm::copy_bytes() const {
   return copies_ ? block_strips_ * set_.max_rows * copy_row_bytes() : 0;
 }
 
-// Threads form a grid over strips and panels that leaves the slowest one the fewest tiles; of equal
-// ones the grid with most columns, which reads W once.
-void TileGemm::choose_grid(int threads) {
-  std::int64_t best = -1;
-  for (int rows = 1; rows <= threads; ++rows) {
-    const int columns = threads / rows;
-    const std::int64_t slowest = ceil_div(strips_, rows) * ceil_div(panels_, columns);
-    if (best < 0 || slowest < best) {
-      best = slowest;
-      grid_rows_ = rows;
-      grid_columns_ = columns;
-    }
-  }
-}
-
 void TileGemm::choose_blocks() {
-  const std::int64_t strips = ceil_div(strips_, grid_rows_);
+  const std::int64_t strips = ceil_div(strips_, grid_.rows);
   const std::int64_t unit = std::lcm(set_.steps_per_packed, set_.strip_steps);
   std::int64_t most = set_.panel_block_bytes / set_.w_step_bytes;
   if (strips <= kFewStrips) {
@@ -126,33 +98,17 @@ void TileGemm::choose_blocks() {
     block_panels_ = std::clamp<std::int64_t>(l2_block_bytes() / (block_steps_ * set_.w_step_bytes),
                                              1, std::max<std::int64_t>(panels_, 1));
   }
-  // One sweep, so that every tile but the last is finished beside another.
-  if (set_.beside != nullptr && strips <= 1) block_panels_ = std::max<std::int64_t>(panels_, 1);
   std::int64_t most_strips = kMostStrips;
   if (block_steps_ < steps_ && set_.unpack == nullptr) {
     // The sums that wait for the next block of K share L2 with W; to read W again costs less
     // (fp32 2048^3 on Zen 4: 0.85 of the ceiling without this). Unpacking again would not.
-    const std::int64_t kept = (set_.balanced ? l2_block_bytes() : l2_bytes() / 4) / tile_bytes();
-    if (set_.balanced) {
-      const auto root = static_cast<std::int64_t>(std::sqrt(static_cast<double>(kept)));
-      const std::int64_t beside_all = kept / std::max<std::int64_t>(strips, 1);
-      block_panels_ = std::min(block_panels_, std::max<std::int64_t>({root, beside_all, 1}));
-    }
+    const std::int64_t kept = l2_bytes() / 4 / tile_bytes();
     most_strips = std::max<std::int64_t>(kept / block_panels_, 1);
   }
   if (copies_) most_strips = std::min(most_strips, kCopiedStrips);
   // Blocks of equal height: a last one of a single strip would fetch W for little.
   const std::int64_t strip_blocks = std::max<std::int64_t>(1, ceil_div(strips, most_strips));
   block_strips_ = std::max<std::int64_t>(1, ceil_div(strips, strip_blocks));
-}
-
-// The same block of K of every panel, and of every strip, shall not fall into the same sets of L2,
-// as at powers of two it would.
-void TileGemm::choose_pitch() {
-  if (block_steps_ >= steps_ || !set_.balanced) return;
-  const std::int64_t unit = kPitchBytes / set_.w_step_bytes;
-  panel_steps_ = (ceil_div(steps_, unit) | 1) * unit;
-  strip_chunks_ = panel_steps_;
 }
 
 // Few strips share the work, so that W arrives at an even rate: two of them fetch one line of two

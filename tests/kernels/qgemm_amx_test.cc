@@ -61,22 +61,28 @@ TEST(QgemmAmx, TwinsOfPiecesPassTheBattery) {
   expect_battery("amx_bf16x6", "fp32", "float");
 }
 
-// Several blocks of K whose sums wait in between, blocks of strips and panels that are not whole,
-// and strips of two heights, which the tiles are set up for in turn.
-TEST(QgemmAmx, SumsOfSeveralBlocksOfKWait) {
+// Several chunks of K whose sums wait in between, blocks of strips and panels that are not whole, a
+// last strip that is lower than the others, and a y of whole lines that L2 does not hold.
+TEST(QgemmAmx, SumsOfSeveralPartsOfKWait) {
   if ((isa_here() & kAvx512) == 0) GTEST_SKIP() << "packing and epilogue need AVX-512";
   struct Case {
     const char* name;
     const char* scheme;
     const char* operands;
+    std::int64_t M;
+    std::int64_t N;
     std::int64_t K;
   };
-  for (const Case& c :
-       {Case{"amx_int8", "w8a8", "s8", 2100}, Case{"amx_int8", "w8a8", "float", 2048},
-        Case{"amx_bf16", "bf16", "float", 1600}, Case{"amx_bf16x3", "fp16", "float", 600},
-        Case{"amx_bf16x6", "fp32", "float", 300}}) {
+  for (const Case& c : {Case{"amx_int8", "w8a8", "s8", 500, 450, 2100},
+                        Case{"amx_int8", "w8a8", "float", 500, 450, 2048},
+                        Case{"amx_int8", "w8a8", "float", 500, 1104, 100},
+                        Case{"amx_bf16", "bf16", "float", 500, 450, 1600},
+                        Case{"amx_bf16", "bf16", "float", 500, 130, 2400},
+                        Case{"amx_bf16", "bf16", "float", 500, 1104, 100},
+                        Case{"amx_bf16x3", "fp16", "float", 500, 450, 600},
+                        Case{"amx_bf16x6", "fp32", "float", 500, 450, 300}}) {
     Problem problem(find_op("qgemm"));
-    problem.set("M", std::int64_t{500}).set("N", std::int64_t{450}).set("K", c.K);
+    problem.set("M", c.M).set("N", c.N).set("K", c.K);
     problem.set_text("scheme", c.scheme);
     problem.set_text("operands", c.operands);
     ThreadPool pool(2);
@@ -86,6 +92,28 @@ TEST(QgemmAmx, SumsOfSeveralBlocksOfKWait) {
     options.own = {own_input(problem, {.distribution = "normal", .seed = 5})};
     const CheckReport report = check_variant(twin_of(c.name), problem, pool, options);
     EXPECT_EQ(report.status, CheckStatus::kPass) << c.name << "\n" << report.message;
+  }
+}
+
+// Every step of every strip and panel lies in one block, one part of K and one chunk of it, and
+// strips of a block fit half of L2 where 64 steps of one do.
+TEST(AmxBlocks, CoverAndFit) {
+  for (const std::int64_t strips : {1, 2, 3, 7, 8, 9, 16, 64}) {
+    for (const std::int64_t steps : {0, 1, 15, 16, 17, 64, 65, 224, 448}) {
+      for (const std::int64_t panels : {1, 63, 64, 65, 448}) {
+        const AmxBlocks blocks = AmxBlocks::of(strips, kAmxStripRows, panels, steps);
+        const testing::Message where = testing::Message()
+                                       << strips << " " << steps << " " << panels;
+        EXPECT_TRUE(blocks.strips >= 1 && blocks.strips <= strips) << where;
+        EXPECT_TRUE(blocks.panels >= 1 && blocks.panels <= panels) << where;
+        EXPECT_TRUE(blocks.chunk >= 1 && blocks.chunk <= blocks.steps) << where;
+        if (blocks.strips == 1) continue;
+        EXPECT_LE(blocks.chunk, 16) << where;
+        EXPECT_LE(blocks.strips * blocks.steps * kAmxStripRows * kAmxRowBytes,
+                  std::max<std::int64_t>(l2_bytes() / 2, 1 << 16))
+            << where;
+      }
+    }
   }
 }
 

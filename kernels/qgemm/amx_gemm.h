@@ -1,0 +1,245 @@
+// Blocked, threaded matrix product on AMX: y = x · Wᵀ with both operands packed for tile_amx.h.
+//
+// A strip holds up to 32 rows of x, a panel 32 columns of Wᵀ, both cut along K into steps of 16
+// dwords. Some strips over a part of K, half of L2, stay where they are while W passes by once, in
+// order, 16 steps of a panel at a time: those, 32 KiB, stay in L1 for all strips, whose steps
+// stream from L2. What comes from beyond L2 is thus W alone, 64 bytes for 8 products at 8 strips,
+// and its next steps are fetched meanwhile: few lines at a time, since L1 waits for 16 lines at
+// most, and the strips need half of those. A single strip is read again for every panel and W
+// streams.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "harness/aligned_buffer.h"
+#include "harness/thread_pool.h"
+#include "kernels/l2_bytes.h"
+#include "kernels/qgemm/thread_grid.h"
+#include "kernels/qgemm/tile_amx.h"
+#include "kernels/qgemm/tile_gemm.h"
+
+namespace pareto {
+
+/// Strips, parts of K and panels that a thread goes through together.
+struct AmxBlocks {
+  std::int64_t strips = 1;
+  std::int64_t steps = 1;
+  std::int64_t chunk = 1;  ///< steps of a panel in L1
+  std::int64_t panels = 1;
+
+  /// For a thread's share of `strips` strips of `height` rows, all `steps` of K.
+  static AmxBlocks of(std::int64_t strips, int height, std::int64_t panels, std::int64_t steps);
+};
+
+template <typename Amx, typename Product>
+class AmxGemm {
+ public:
+  using Strip = TileGemm::Strip;
+
+  /// Allocates the workspace.
+  AmxGemm(StoreFunction store, std::int64_t M, std::int64_t N, std::int64_t steps, int threads)
+      : store_(store), M_(M), N_(N), steps_(steps) {
+    strips_ = (M + kAmxStripRows - 1) / kAmxStripRows;
+    panels_ = (N + kAmxColumns - 1) / kAmxColumns;
+    // Equal heights: tiles are set up once a call.
+    height_ = strips_ > 0 ? static_cast<int>((M + strips_ - 1) / strips_) : 0;
+    grid_ = thread_grid(strips_, panels_, threads);
+    blocks_ = AmxBlocks::of((strips_ + grid_.rows - 1) / grid_.rows, height_, panels_, steps);
+    strip_bytes_ = steps * step_bytes();
+    if (blocks_.steps < steps) strip_bytes_ = odd_multiple(strip_bytes_);
+    a_ = AlignedBuffer<std::byte>((owns_strips() ? threads * blocks_.strips : strips_) *
+                                  strip_bytes_);
+    sums_ = AlignedBuffer<std::byte>(threads * workspace_bytes());
+  }
+
+  /// Bytes from 64 of a row to the next.
+  [[nodiscard]] std::int64_t chunk_stride(const Strip& /*strip*/) const { return step_bytes(); }
+  [[nodiscard]] std::int64_t panels() const { return panels_; }
+  /// Steps and bytes from one panel to the next.
+  [[nodiscard]] std::int64_t panel_steps() const { return steps_; }
+  [[nodiscard]] std::int64_t panel_bytes() const { return steps_ * kAmxPanelStepBytes; }
+
+  /// All of y after fill(strip, data) has filled every strip, where zeros stand beyond its
+  /// elements. `w` holds panels() panels. x is not read where it lies.
+  template <typename Fill>
+  void fill_and_multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
+                         const std::byte* /*x*/, const Fill& fill) {
+    if (M_ == 0 || N_ == 0) return;
+    if (!owns_strips()) {
+      pool.run([&](int thread, int threads) {
+        const auto [begin, end] = share_of(strips_, thread, threads);
+        for (std::int64_t s = begin; s < end; ++s) fill(strip(s), a_.data() + s * strip_bytes_);
+      });
+    }
+    pool.run([&](int thread, int /*threads*/) {
+      if (thread >= grid_.rows * grid_.columns) return;
+      const auto [s0, s1] = share_of(strips_, thread / grid_.columns, grid_.rows);
+      const auto [p0, p1] = share_of(panels_, thread % grid_.columns, grid_.columns);
+      Worker worker(*this, w, epilogue, sums_.data() + thread * workspace_bytes());
+      for (std::int64_t s = s0; s < s1; s += blocks_.strips) {
+        const Range strips{s, std::min(s + blocks_.strips, s1)};
+        std::byte* a = a_.data() + (owns_strips() ? thread * blocks_.strips : s) * strip_bytes_;
+        for (std::int64_t i = 0; owns_strips() && i < strips.size(); ++i) {
+          fill(strip(s + i), a + i * strip_bytes_);
+        }
+        for (std::int64_t p = p0; p < p1; p += blocks_.panels) {
+          worker.multiply(strips, a, {p, std::min(p + blocks_.panels, p1)});
+        }
+      }
+    });
+  }
+
+ private:
+  struct Range {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    [[nodiscard]] std::int64_t size() const { return end - begin; }
+  };
+
+  // One thread's way through its blocks.
+  class Worker {
+   public:
+    Worker(AmxGemm& gemm, const std::byte* w, const Epilogue& epilogue, std::byte* workspace)
+        : gemm_(gemm),
+          w_(w),
+          epilogue_(gemm.for_large_y(epilogue)),
+          parts_(workspace),
+          kept_(workspace + 2 * gemm.tile_bytes()) {
+      amx_.configure(amx_shapes(gemm.height_));
+    }
+    ~Worker() {
+      waiting_.finish(0, waiting_.rect.rows);
+      if (epilogue_.past_caches) _mm_sfence();
+      amx_.release();
+    }
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    /// Tiles of strips at `a` with panels.
+    void multiply(Range strips, const std::byte* a, Range panels) {
+      a_ = a;
+      const AmxBlocks& blocks = gemm_.blocks_;
+      std::int64_t k = 0;
+      do {
+        const Range part{k, std::min(k + blocks.steps, gemm_.steps_)};
+        for (std::int64_t p = panels.begin; p < panels.end; ++p) {
+          multiply_panel(strips, p, p - panels.begin, part);
+        }
+        k = part.end;
+      } while (k < gemm_.steps_);
+    }
+
+   private:
+    void multiply_panel(Range strips, std::int64_t panel, std::int64_t slot, Range part) {
+      const AmxBlocks& blocks = gemm_.blocks_;
+      const std::byte* w = w_ + panel * gemm_.panel_bytes();
+      std::int64_t k = part.begin;
+      do {
+        const Range steps{k, std::min(k + blocks.chunk, part.end)};
+        // What follows of this panel or, in the next one, at the start of the part.
+        const std::byte* next = steps.end < part.end
+                                    ? w + steps.end * kAmxPanelStepBytes
+                                    : w + gemm_.panel_bytes() + part.begin * kAmxPanelStepBytes;
+        const std::int64_t lines = strips.size() == 1 ? 0 : kStepLines / strips.size();
+        for (std::int64_t s = strips.begin; s < strips.end; ++s) {
+          const std::int64_t index =
+              (blocks.steps < gemm_.steps_ ? slot * blocks.strips : 0) + s - strips.begin;
+          multiply_tile(s, a_ + (s - strips.begin) * gemm_.strip_bytes_, panel, steps,
+                        kept_ + index * gemm_.tile_bytes(), {next, static_cast<int>(lines)},
+                        strips.size() == 1);
+          next += steps.size() * lines * 64;
+        }
+        k = steps.end;
+      } while (k < part.end);
+    }
+
+    void multiply_tile(std::int64_t s, const std::byte* a, std::int64_t panel, Range steps,
+                       std::byte* kept, AmxAhead ahead, bool single) {
+      const bool first = steps.begin == 0;
+      const bool last = steps.end == gemm_.steps_;
+      // The first of several parts goes where sums are kept.
+      std::byte* sums = first && !last ? kept : parts_ + turn_ * gemm_.tile_bytes();
+      const std::byte* w = w_ + panel * gemm_.panel_bytes() + steps.begin * kAmxPanelStepBytes;
+      const bool lower = gemm_.height_ > kAmxRows;
+      const auto tile = single ? (lower ? &amx_tile<Product, AmxReused::kStrip, true, Amx>
+                                        : &amx_tile<Product, AmxReused::kStrip, false, Amx>)
+                               : (lower ? &amx_tile<Product, AmxReused::kPanel, true, Amx>
+                                        : &amx_tile<Product, AmxReused::kPanel, false, Amx>);
+      tile(amx_, gemm_.height_, a + steps.begin * gemm_.step_bytes(), w, steps.size(), sums,
+           waiting_, ahead);
+      waiting_ = {};
+      if (first && !last) return;
+      turn_ = 1 - turn_;
+      const Strip strip = gemm_.strip(s);
+      const std::int64_t column = panel * kAmxColumns;
+      waiting_.rect = {strip.row, column, strip.rows,
+                       static_cast<int>(std::min<std::int64_t>(kAmxColumns, gemm_.N_ - column))};
+      waiting_.sums = sums;
+      waiting_.kept = first ? nullptr : kept;
+      waiting_.store = last ? gemm_.store_ : nullptr;
+      waiting_.epilogue = &epilogue_;
+    }
+
+    AmxGemm& gemm_;
+    const std::byte* w_;
+    const std::byte* a_ = nullptr;
+    Epilogue epilogue_;
+    std::byte* parts_;  ///< two tiles by turns
+    std::byte* kept_;
+    Amx amx_;
+    WaitingSums<Product> waiting_;
+    int turn_ = 0;
+  };
+
+  [[nodiscard]] Strip strip(std::int64_t s) const {
+    const std::int64_t row = s * height_;
+    return {row, static_cast<int>(std::clamp<std::int64_t>(M_ - row, 0, height_))};
+  }
+  // A thread that shares its strips with no other fills a block of them just before its use, in the
+  // place of the block before, which is still in L2.
+  [[nodiscard]] bool owns_strips() const { return grid_.columns == 1; }
+  // A y that L2 cannot hold would drive x out of it, and to read its lines before they are written
+  // takes as long as half of the products (2048^3: 900 GFLOP/s, past the caches 1550).
+  [[nodiscard]] Epilogue for_large_y(Epilogue epilogue) const {
+    const Tensor& y = epilogue.y;
+    const std::int64_t row_bytes = N_ * std::int64_t{sizeof(float)};
+    epilogue.past_caches = y.dtype == DType::kF32 && row_bytes % 64 == 0 &&
+                           reinterpret_cast<std::uintptr_t>(y.data) % 64 == 0 &&
+                           M_ * row_bytes > l2_bytes();
+    return epilogue;
+  }
+
+  static constexpr std::int64_t kStepLines = kAmxPanelStepBytes / 64;
+
+  // Of 8 KiB: the same steps of all strips shall not fall into the same sets of L2.
+  static std::int64_t odd_multiple(std::int64_t bytes) {
+    constexpr std::int64_t kUnit = 8 << 10;
+    return ((bytes + kUnit - 1) / kUnit | 1) * kUnit;
+  }
+  [[nodiscard]] std::int64_t step_bytes() const { return std::int64_t{height_} * kAmxRowBytes; }
+  [[nodiscard]] std::int64_t tile_bytes() const { return height_ * kAmxSumRowBytes; }
+  [[nodiscard]] std::int64_t workspace_bytes() const {
+    std::int64_t kept = 0;
+    if (blocks_.chunk < steps_) kept = blocks_.strips;
+    if (blocks_.steps < steps_) kept *= blocks_.panels;
+    return (2 + kept) * tile_bytes();
+  }
+
+  StoreFunction store_;
+  std::int64_t M_;
+  std::int64_t N_;
+  std::int64_t steps_;
+  std::int64_t strips_ = 0;
+  std::int64_t panels_ = 0;
+  int height_ = 0;
+  ThreadGrid grid_;
+  AmxBlocks blocks_;
+  std::int64_t strip_bytes_ = 0;
+  AlignedBuffer<std::byte> a_;
+  AlignedBuffer<std::byte> sums_;
+};
+
+}  // namespace pareto
