@@ -126,10 +126,11 @@ class PiecesQgemm : public Prepared {
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
     epilogue.activation = p_.activation;
-    gemm_.fill_and_multiply(
-        w_.data(), epilogue, call.pool, nullptr, [&](const TileGemm::Strip& strip, std::byte* out) {
-          pack_pieces_of_x<kProducts>(x, p_.K, strip, gemm_.chunk_stride(strip), out);
-        });
+    gemm_.fill_and_multiply(w_.data(), epilogue, call.pool, nullptr,
+                            [&](const TileGemm::Strip& strip, int /*thread*/, std::byte* out) {
+                              pack_pieces_of_x<kProducts>(x, p_.K, strip, gemm_.chunk_stride(strip),
+                                                          out);
+                            });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }

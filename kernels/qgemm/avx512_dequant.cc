@@ -12,7 +12,7 @@ namespace {
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, std::span<const Tensor> in,
                                   ThreadPool& pool) {
-  return std::make_unique<DequantQgemm<false>>(QgemmProblem::from(problem), in, pool);
+  return std::make_unique<DequantQgemm<DequantTiles<false>>>(QgemmProblem::from(problem), in, pool);
 }
 
 Arithmetic arithmetic(const Problem& problem) {

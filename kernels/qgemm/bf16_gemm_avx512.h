@@ -38,7 +38,7 @@ class Bf16Qgemm : public Prepared {
     epilogue.activation = p_.activation;
     gemm_.fill_and_multiply(
         w_.data(), epilogue, call.pool, x,
-        [&](const TileGemm::Strip& strip, std::byte* out) { pack(x, strip, out); });
+        [&](const TileGemm::Strip& strip, int /*thread*/, std::byte* out) { pack(x, strip, out); });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override { return w_.bytes() + bias_.bytes(); }

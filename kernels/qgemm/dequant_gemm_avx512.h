@@ -1,4 +1,4 @@
-// The variants that decode W ahead of a dense AVX-512 tile differ in the tile's type alone.
+// The variants that decode W ahead of a dense tile differ in the tile alone.
 #pragma once
 
 #include <algorithm>
@@ -14,18 +14,37 @@
 
 namespace pareto {
 
+/// Dense AVX-512 tiles of fp32 or bf16.
+template <bool kInBf16>
+struct DequantTiles {
+  static constexpr bool kBf16 = kInBf16;
+  static constexpr int kStripRows = kTileRows;
+  /// Elements of K in one step.
+  static constexpr int kPerStep = kBf16 ? 2 : 1;
+  using Gemm = TileGemm;
+  static Gemm gemm(const DequantFormat& format, const QgemmProblem& p, std::int64_t steps,
+                   int threads) {
+    return {dequant_tile_set_avx512<kBf16>(format), p.M, p.N, steps, threads};
+  }
+  static void pack(FloatStrips<kBf16>& strips, const Tensor& x, const TileGemm::Strip& strip,
+                   int thread, const Gemm& /*gemm*/, std::byte* out) {
+    strips.pack(x, strip, thread, out);
+  }
+};
+
 /// W compressed in panels, decoded to fp32 or bf16 per block; x widened, copied, or quantized to
-/// fp8 values, per strip.
-template <bool kBf16>
+/// fp8 values, per strip. `Kernel`: as DequantTiles.
+template <typename Kernel>
 class DequantQgemm : public Prepared {
  public:
   DequantQgemm(const QgemmProblem& p, std::span<const Tensor> in, ThreadPool& pool)
       : p_(p),
         format_(dequant_format(p)),
-        steps_((p.K + format_.group - 1) / format_.group * format_.group / (kBf16 ? 2 : 1)),
-        gemm_(dequant_tile_set_avx512<kBf16>(format_), p.M, p.N, steps_, pool.size()),
+        steps_(((p.K + format_.group - 1) / format_.group * format_.group + Kernel::kPerStep - 1) /
+               Kernel::kPerStep),
+        gemm_(Kernel::gemm(format_, p, steps_, pool.size())),
         w_(gemm_.panels() * gemm_.panel_bytes()),
-        strips_(p, {}, steps_, kTileRows, pool.size()) {
+        strips_(p, {}, steps_, Kernel::kStripRows, pool.size()) {
     pack_dequant_panels(p, in, format_, gemm_.panel_bytes(), w_.data(), pool);
     if (p.has_bias) bias_ = padded_copy(in[kQgemmBias].as<float>(), p.N, kTileColumns);
     if (p.w_kind == WKind::kFp8Row) {
@@ -37,12 +56,6 @@ class DequantQgemm : public Prepared {
   }
 
   void run(const Call& call) override {
-    call.pool.run([&](int thread, int threads) {
-      const auto [begin, end] = share_of(gemm_.strips(), thread, threads);
-      for (std::int64_t s = begin; s < end; ++s) {
-        strips_.pack(call.in[kQgemmX], gemm_.strip(s), thread, gemm_.strip_data(s));
-      }
-    });
     Epilogue epilogue;
     epilogue.y = call.out[kQgemmY];
     epilogue.bias = bias_.data();
@@ -51,7 +64,10 @@ class DequantQgemm : public Prepared {
       epilogue.row_scale = strips_.row_scale();
       epilogue.column_scale = w_scale_.data();
     }
-    gemm_.multiply(w_.data(), epilogue, call.pool);
+    gemm_.fill_and_multiply(w_.data(), epilogue, call.pool, nullptr,
+                            [&](const TileGemm::Strip& strip, int thread, std::byte* out) {
+                              Kernel::pack(strips_, call.in[kQgemmX], strip, thread, gemm_, out);
+                            });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override {
@@ -62,11 +78,11 @@ class DequantQgemm : public Prepared {
   QgemmProblem p_;
   DequantFormat format_;
   std::int64_t steps_;  // of the dense tile
-  TileGemm gemm_;
+  typename Kernel::Gemm gemm_;
   AlignedBuffer<std::byte> w_;
   AlignedBuffer<float> w_scale_;
   AlignedBuffer<float> bias_;
-  FloatStrips<kBf16> strips_;
+  FloatStrips<Kernel::kBf16> strips_;
 };
 
 }  // namespace pareto

@@ -7,6 +7,7 @@
 
 #include "harness/aligned_buffer.h"
 #include "kernels/qgemm/pack_avx512.h"
+#include "kernels/qgemm/pack_strip.h"
 #include "kernels/qgemm/quantize_avx512.h"
 #include "kernels/qgemm/tile_gemm.h"
 #include "reference/number_formats.h"
@@ -54,11 +55,34 @@ class FloatStrips {
 
   /// Fills one strip of the product's workspace.
   void pack(const Tensor& x, const TileGemm::Strip& strip, int thread, std::byte* out) {
+    const Rows rows = rows_of(x, strip, thread, out);
+    pack_rows(rows.data, rows.dtype, strip.rows, out);
+  }
+  /// The same as chunks of 64 bytes, `stride` bytes from one of a row to its next.
+  void pack_chunks(const Tensor& x, const TileGemm::Strip& strip, int thread, std::int64_t stride,
+                   std::byte* out) {
+    static_assert(kBf16);
+    const Rows rows = rows_of(x, strip, thread, out);
+    for (int i = 0; i < strip.rows; ++i) {
+      copy_chunks_avx512(rows.data + i * p_.K * 2, p_.K * 2, stride, out + i * kChunkBytes);
+    }
+  }
+
+  /// Scale per row for the epilogue [M]; ones where there is none.
+  [[nodiscard]] const float* row_scale() const { return row_scale_.data(); }
+
+ private:
+  struct Rows {
+    const std::byte* data = nullptr;
+    DType dtype = DType::kF32;
+  };
+
+  // The rows of a strip as products take them.
+  Rows rows_of(const Tensor& x, const TileGemm::Strip& strip, int thread, std::byte* out) {
     const std::int64_t K = p_.K;
     if (p_.x_kind == XKind::kFloat) {
       const auto row_bytes = K * static_cast<std::int64_t>(size_of(x.dtype));
-      pack_rows(x.data + strip.row * row_bytes, x.dtype, strip.rows, out);
-      return;
+      return {x.data + strip.row * row_bytes, x.dtype};
     }
     float* values = values_.data() + thread * max_values_;
     for (int i = 0; i < strip.rows; ++i) {
@@ -72,13 +96,9 @@ class FloatStrips {
       truncate_to_bf16_avx512(values, strip.rows * K, halves);
       source = reinterpret_cast<std::byte*>(halves);
     }
-    pack_rows(source, DType::kF32, strip.rows, out);
+    return {source, DType::kF32};
   }
 
-  /// Scale per row for the epilogue [M]; ones where there is none.
-  [[nodiscard]] const float* row_scale() const { return row_scale_.data(); }
-
- private:
   void pack_rows(const std::byte* x, DType dtype, int rows, std::byte* out) const {
     if constexpr (kBf16) {
       pack_strip_avx512(DwordRows<2>{x, p_.K * 2, p_.K}, rows, dwords_, layout_, out);

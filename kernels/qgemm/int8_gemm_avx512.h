@@ -46,11 +46,11 @@ class Int8Qgemm : public Prepared {
 
   void run(const Call& call) override {
     const float scale = p_.x_kind == XKind::kS8Tensor ? tensor_scale(call) : static_scale_;
-    gemm_.fill_and_multiply(reinterpret_cast<const std::byte*>(w_.data()), epilogue(call),
-                            call.pool, nullptr, [&](const TileGemm::Strip& strip, std::byte* out) {
-                              quantize_strip(call, strip, scale,
-                                             reinterpret_cast<std::int8_t*>(out));
-                            });
+    gemm_.fill_and_multiply(
+        reinterpret_cast<const std::byte*>(w_.data()), epilogue(call), call.pool, nullptr,
+        [&](const TileGemm::Strip& strip, int /*thread*/, std::byte* out) {
+          quantize_strip(call, strip, scale, reinterpret_cast<std::int8_t*>(out));
+        });
   }
 
   [[nodiscard]] std::size_t packed_bytes() const override {

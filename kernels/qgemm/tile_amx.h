@@ -102,8 +102,9 @@ inline AmxShapes amx_shapes(int height) {
 }
 
 /// sums[height][32] = strip · panel with tiles set up for `height` rows (kLower: more than 16),
-/// while `other` is finished, which lies elsewhere, and lines are fetched.
-template <typename Product, AmxReused kReused, bool kLower, typename Amx>
+/// while `other` is finished, which lies elsewhere, and lines are fetched. For every step of the
+/// strip the panel has kPieces, which all meet it.
+template <typename Product, AmxReused kReused, int kPieces, bool kLower, typename Amx>
 void amx_tile(Amx& amx, int height, const std::byte* a, const std::byte* w, std::int64_t steps,
               std::byte* sums, const WaitingSums<Product>& other, AmxAhead ahead) {
   // Fewer would cost more in calls than in rows.
@@ -121,28 +122,36 @@ void amx_tile(Amx& amx, int height, const std::byte* a, const std::byte* w, std:
   for (; steps > 0; --steps) {
     if constexpr (kReused == AmxReused::kPanel) {
       amx.template load_stream<4>(a, kAmxRowBytes);
-      amx.template load<6>(w, kAmxSumRowBytes);
-      Product::template dot<0, 4, 6>(amx);
-      amx.template load<7>(w + 64, kAmxSumRowBytes);
-      Product::template dot<1, 4, 7>(amx);
       if constexpr (kLower) amx.template load_stream<5>(a + kAmxRows * kAmxRowBytes, kAmxRowBytes);
+#pragma GCC unroll 2
+      for (int piece = 0; piece < kPieces; ++piece, w += kAmxPanelStepBytes) {
+        amx.template load<6>(w, kAmxSumRowBytes);
+        Product::template dot<0, 4, 6>(amx);
+        amx.template load<7>(w + 64, kAmxSumRowBytes);
+        Product::template dot<1, 4, 7>(amx);
+        if constexpr (kLower) {
+          Product::template dot<2, 5, 6>(amx);
+          Product::template dot<3, 5, 7>(amx);
+        }
+      }
     } else {
+      static_assert(kPieces == 1);
       amx.template load_stream<6>(w, kAmxSumRowBytes);
       amx.template load_stream<7>(w + 64, kAmxSumRowBytes);
       amx.template load<4>(a, kAmxRowBytes);
       Product::template dot<0, 4, 6>(amx);
       Product::template dot<1, 4, 7>(amx);
-      if constexpr (kLower) amx.template load<5>(a + kAmxRows * kAmxRowBytes, kAmxRowBytes);
-    }
-    if constexpr (kLower) {
-      Product::template dot<2, 5, 6>(amx);
-      Product::template dot<3, 5, 7>(amx);
+      if constexpr (kLower) {
+        amx.template load<5>(a + kAmxRows * kAmxRowBytes, kAmxRowBytes);
+        Product::template dot<2, 5, 6>(amx);
+        Product::template dot<3, 5, 7>(amx);
+      }
+      w += kAmxPanelStepBytes;
     }
     for (int line = 0; line < ahead.lines; ++line, ahead.data += 64) {
       _mm_prefetch(reinterpret_cast<const char*>(ahead.data), _MM_HINT_T1);
     }
     a += std::int64_t{height} * kAmxRowBytes;
-    w += kAmxPanelStepBytes;
     if (row < rows) row = other.finish(row, rows_per_step);
   }
   if (row < rows) other.finish(row, rows);

@@ -154,14 +154,14 @@ class TileGemm {
   void multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
                 const std::byte* x = nullptr);
 
-  /// The same after fill(strip, data) has filled every strip; not called if in_place().
+  /// The same after fill(strip, thread, data) has filled every strip; not called if in_place().
   template <typename Fill>
   void fill_and_multiply(const std::byte* w, const Epilogue& epilogue, ThreadPool& pool,
                          const std::byte* x, const Fill& fill) {
     if (!in_place()) {
       pool.run([&](int thread, int threads) {
         const auto [begin, end] = share_of(strips_, thread, threads);
-        for (std::int64_t s = begin; s < end; ++s) fill(strip(s), strip_data(s));
+        for (std::int64_t s = begin; s < end; ++s) fill(strip(s), thread, strip_data(s));
       });
     }
     multiply(w, epilogue, pool, x);

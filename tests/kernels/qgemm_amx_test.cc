@@ -12,12 +12,14 @@
 #include "harness/registry.h"
 #include "kernels/qgemm/amx_bf16.h"
 #include "kernels/qgemm/amx_bf16_pieces.h"
+#include "kernels/qgemm/amx_dequant.h"
 #include "kernels/qgemm/amx_int8.h"
 
 namespace pareto {
 namespace {
 
 constexpr auto kAvx512 = static_cast<IsaSet>(Isa::kAvx512);
+constexpr IsaSet kAvx512Bf16 = Isa::kAvx512 | Isa::kAvx512Bf16;
 
 // A variant that is checked but never listed.
 Variant twin_of(const char* name) {
@@ -27,7 +29,8 @@ Variant twin_of(const char* name) {
       {"amx_int8", prepare_amx_int8<AmxSoftware>},
       {"amx_bf16", prepare_amx_bf16<AmxSoftware>},
       {"amx_bf16x3", prepare_amx_pieces<AmxSoftware, 3>},
-      {"amx_bf16x6", prepare_amx_pieces<AmxSoftware, 6>}};
+      {"amx_bf16x6", prepare_amx_pieces<AmxSoftware, 6>},
+      {"amx_bf16_dequant", prepare_amx_dequant<AmxSoftware>}};
   twin.prepare = kTwins.at(name);
   return twin;
 }
@@ -61,6 +64,16 @@ TEST(QgemmAmx, TwinsOfPiecesPassTheBattery) {
   expect_battery("amx_bf16x6", "fp32", "float");
 }
 
+// One scheme of every layout: with and without scales and offsets, in groups of less than a step,
+// of one and of several; weights in one piece and in two.
+TEST(QgemmAmx, TwinOfDequantPassesTheBattery) {
+  if ((isa_here() & kAvx512Bf16) != kAvx512Bf16) GTEST_SKIP() << "decoding needs AVX-512 BF16";
+  for (const char* scheme :
+       {"w4a16_asym_g128", "w4a16_g32", "nf4_g64", "nvfp4", "mxfp6_e2m3", "fp8_e4m3", "mxfp8"}) {
+    expect_battery("amx_bf16_dequant", scheme, "float");
+  }
+}
+
 // Several chunks of K whose sums wait in between, blocks of strips and panels that are not whole, a
 // last strip that is lower than the others, and a y of whole lines that L2 does not hold.
 TEST(QgemmAmx, SumsOfSeveralPartsOfKWait) {
@@ -73,14 +86,18 @@ TEST(QgemmAmx, SumsOfSeveralPartsOfKWait) {
     std::int64_t N;
     std::int64_t K;
   };
-  for (const Case& c : {Case{"amx_int8", "w8a8", "s8", 500, 450, 2100},
-                        Case{"amx_int8", "w8a8", "float", 500, 450, 2048},
+  for (const Case& c : {Case{"amx_int8", "w8a8", "s8", 500, 100, 2100},
+                        Case{"amx_int8", "w8a8", "float", 500, 100, 2048},
                         Case{"amx_int8", "w8a8", "float", 500, 1104, 100},
-                        Case{"amx_bf16", "bf16", "float", 500, 450, 1600},
-                        Case{"amx_bf16", "bf16", "float", 500, 130, 2400},
+                        Case{"amx_bf16", "bf16", "float", 500, 100, 1600},
+                        Case{"amx_bf16", "bf16", "float", 500, 70, 2400},
                         Case{"amx_bf16", "bf16", "float", 500, 1104, 100},
-                        Case{"amx_bf16x3", "fp16", "float", 500, 450, 600},
-                        Case{"amx_bf16x6", "fp32", "float", 500, 450, 300}}) {
+                        Case{"amx_bf16x3", "fp16", "float", 500, 100, 600},
+                        Case{"amx_bf16x6", "fp32", "float", 500, 100, 300},
+                        Case{"amx_bf16_dequant", "w4a16_g128", "float", 300, 100, 1000},
+                        Case{"amx_bf16_dequant", "nvfp4", "float", 300, 100, 1000}}) {
+    if (std::string(c.name) == "amx_bf16_dequant" && (isa_here() & kAvx512Bf16) != kAvx512Bf16)
+      continue;
     Problem problem(find_op("qgemm"));
     problem.set("M", c.M).set("N", c.N).set("K", c.K);
     problem.set_text("scheme", c.scheme);
