@@ -2,10 +2,10 @@
 //
 // Idea: 2 × 2 tiles of 16 × 16 sums; both operands lie as the tile loads read them; scales wait for
 // the epilogue. Quantization and epilogue are those of avx512_vnni.
-// Bottleneck: tile loads from L1 and L2; with few columns the quantization of x, whose instructions
-// come to the time of the products of some 400.
-// Layout: tile_amx.h. One core of a Xeon with other work beside, 2048^3: 1997 GOP/s, 43 to 46 % of
-// a ceiling that swung with its neighbours, 1.59 times oneDNN.
+// Bottleneck: L2, which gives x to the tiles and takes W from L3; with few columns the quantization
+// of x, whose instructions come to the time of the products of some 400.
+// Layout: amx_gemm.h, tile_amx.h. One core of a Xeon with other work beside: 2048^3 2143 GOP/s, 46
+// to 55 % of a ceiling that swung with its neighbours, 2.0 times oneDNN; 512x4096x4096 2510.
 #include "kernels/qgemm/amx_int8.h"
 
 namespace pareto {

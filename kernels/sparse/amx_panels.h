@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/amx_tile.h"
+#include "kernels/l2_bytes.h"
 #include "kernels/qgemm/pack_avx512.h"
 #include "kernels/sparse/panel_tiles.h"
 
@@ -187,6 +188,28 @@ inline void pack_token_steps(const Tensor& x, std::int64_t m, std::int64_t K, st
                      reinterpret_cast<std::byte*>(out));
 }
 
+/// Would y, where rows are whole lines of fp32, drive x out of L2? To read its lines before they
+/// are written takes longer than to store them past the caches, which ends with a fence.
+inline bool goes_past_caches(const Tensor& y) {
+  const std::int64_t row_bytes = y.shape[1] * std::int64_t{sizeof(float)};
+  return y.dtype == DType::kF32 && row_bytes % 64 == 0 &&
+         reinterpret_cast<std::uintptr_t>(y.data) % 64 == 0 && y.shape[0] * row_bytes > l2_bytes();
+}
+
+/// As finish_sums, for such a y.
+template <typename V>
+void finish_past_caches(const SparseEpilogue& e, std::int64_t m, std::int64_t tokens,
+                        std::int64_t n, std::int64_t rows, const float* c, int stride) {
+  for (std::int64_t i = 0; i < tokens; ++i) {
+    float* out = e.y.as<float>() + (m + i) * e.y.shape[1] + n;
+    for (std::int64_t j = 0; j < rows; j += V::kLanes) {
+      auto y = V::load(c + i * stride + j);
+      if (e.bias != nullptr) y = V::add(y, V::load(e.bias + n + j));
+      _mm512_stream_ps(out + j, activate_vector<V>(e.activation, y));
+    }
+  }
+}
+
 /// A prepared layer. `Weights` has: panels(), rows() of a panel, bytes(), steps() of K,
 /// blocking(x), scratch_bytes(), shapes(tile_rows) and multiply(amx, order, strips, done), which
 /// calls done(place) after each place whose panel is complete.
@@ -240,6 +263,7 @@ class AmxSparse : public Prepared {
         weights_.template multiply<Amx, 1>(amx, order, strips, done);
       }
     }
+    if (goes_past_caches(epilogue.y)) _mm_sfence();
     amx.release();
   }
 
@@ -247,10 +271,11 @@ class AmxSparse : public Prepared {
               const SparseEpilogue& epilogue) const {
     const std::int64_t n = place.panel * strips.panel_rows;
     const std::int64_t rows = std::min<std::int64_t>(strips.panel_rows, p_.N - n);
+    const auto finish = goes_past_caches(epilogue.y) ? &finish_past_caches<V> : &finish_sums<V>;
     for (std::int64_t s = 0; s < strips.count; ++s) {
       const std::int64_t strip = strips.first + s;
-      finish_sums<V>(epilogue, strip * x_.height(), x_.tokens(strip), n, rows,
-                     strips.sums_of(place.slot, s), strips.panel_rows);
+      finish(epilogue, strip * x_.height(), x_.tokens(strip), n, rows,
+             strips.sums_of(place.slot, s), strips.panel_rows);
     }
   }
 
