@@ -42,6 +42,10 @@ struct Square {
   std::uint32_t* weights = nullptr;
   float* sums = nullptr;
 
+  /// The same rows with the keys behind.
+  [[nodiscard]] Square next() const {
+    return {scores + T::kRows * kKeys, weights + T::kRows * T::kLanes, sums};
+  }
   /// Weights of row r, times v_scale if given; returns their sums per lane, before rounding and
   /// v_scale.
   __attribute__((always_inline)) typename T::Reg weigh(std::int64_t r, const RowAim& aim,
@@ -81,26 +85,40 @@ struct PlainRows {
   }
 };
 
-/// Weights of the rows of a square whose logits are factor · score, with the steps in the queue
-/// spread over them. Returns the first row that is not done since a shift has to move.
+/// Weights of the rows of one or two squares, one behind the other, whose logits are factor ·
+/// score, with the steps in the queue spread over them; scores of the second are its first piece.
+/// Returns how many rows are done: all, if no shift has to move.
 template <typename T, typename Queue>
-__attribute__((noinline)) std::int64_t weigh_square(Square<T> square, const RowAim* aims,
-                                                    Queue& queue) {
+__attribute__((noinline)) std::int64_t weigh_squares(Square<T> square, std::int64_t squares,
+                                                     const RowAim* aims, Queue& queue) {
   Queue steps = queue;
-  std::int64_t r = 0;
-  for (; r < T::kRows; r += 4) {
-    typename T::Reg sums[4];
-    steps.tick(PlainRows<T>{square, aims, r, sums});
-    // In this order what is not a number is passed over.
-    auto most = T::V::set1(0.0F);
+  std::int64_t done = 0;
+  for (;;) {
+    for (std::int64_t r = 0; r < T::kRows; r += 4) {
+      typename T::Reg sums[4];
+      steps.tick(PlainRows<T>{square, aims, r, sums});
+      // In this order what is not a number is passed over.
+      auto most = T::V::set1(0.0F);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) most = T::V::max(sums[i], most);
-    if (T::any_above(most, kTwoWeights)) break;
+      for (int i = 0; i < 4; ++i) most = T::V::max(sums[i], most);
+      if (T::any_above(most, kTwoWeights)) {
+        queue = steps;
+        return done;
+      }
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) square.add(r + i, sums[i]);
+      for (int i = 0; i < 4; ++i) square.add(r + i, sums[i]);
+      done += 4;
+    }
+    if (done == squares * T::kRows) break;
+    if (!steps.delivered(1)) {
+      queue = steps;
+      queue.deliver(1);
+      steps = queue;
+    }
+    square = square.next();
   }
   queue = steps;
-  return r;
+  return done;
 }
 
 /// The largest logit of one row of a square; with options that are more than a factor, and where

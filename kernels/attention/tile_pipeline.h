@@ -94,7 +94,7 @@ class TilePipeline : public BlockSoftmax<T> {
   void visit_all(std::int64_t rows, Source& source, Tiles& tiles, Space& space) const {
     Walk<Source> walk{source, space, Queue(space.pieces.data(), space.nowhere.data(), tiles), rows};
     lay_strips(walk);
-    push_scores(walk);
+    push_scores(walk, 0);
     walk.queue.finish();
     for (std::int64_t i = 0; i < walk.strips; ++i) {
       // Rows whose P·V is under way cannot be scaled.
@@ -126,8 +126,6 @@ class TilePipeline : public BlockSoftmax<T> {
     Queue queue;
     std::int64_t rows = 0;
     std::int64_t strips = 0;
-    std::int64_t softened = 0;       ///< squares so far
-    std::int64_t scored = 0;         ///< squares whose scores are pushed
     std::int64_t scored_strip = 0;   ///< where the next of those is
     std::int64_t scored_square = 0;  ///< counted from the strip's first
     std::int64_t values_strip = 0;   ///< whose P·V is pushed
@@ -138,9 +136,6 @@ class TilePipeline : public BlockSoftmax<T> {
     [[nodiscard]] std::int64_t row(std::int64_t i) const { return strip(i).row; }
   };
 
-  [[nodiscard]] static float* scores_of(std::int64_t square, Space& space) {
-    return space.s.data() + square % kScores * kSquareFloats;
-  }
   [[nodiscard]] static std::uint32_t* weights_of(std::int64_t strip, std::int64_t square,
                                                  Space& space) {
     return space.weights.data() +
@@ -165,9 +160,9 @@ class TilePipeline : public BlockSoftmax<T> {
     }
   }
 
-  // The scores of one more square, if there is one.
+  // The scores of one more square, if there is one, the first or second of its pair.
   template <typename Source>
-  void push_scores(Walk<Source>& walk) const {
+  void push_scores(Walk<Source>& walk, std::int64_t of_pair) const {
     if (walk.scored_strip == walk.strips) return;
     const TileStrip& strip = walk.strip(walk.scored_strip);
     const std::int64_t square = strip.squares.lo + walk.scored_square;
@@ -176,8 +171,7 @@ class TilePipeline : public BlockSoftmax<T> {
                      .a_step = Tiles::kStepDwords,
                      .b = walk.source.k_panel(square / 2) + square % 2 * kHalf,
                      .steps = this->steps_ / Tiles::kStepDwords,
-                     .c = {scores_of(walk.scored, walk.space), kHalf}});
-    ++walk.scored;
+                     .c = {walk.space.s.data() + of_pair * kSquareFloats, kHalf}});
     if (++walk.scored_square < strip.squares.size()) return;
     walk.scored_square = 0;
     ++walk.scored_strip;
@@ -233,43 +227,49 @@ class TilePipeline : public BlockSoftmax<T> {
     const KeyRange& squares = walk.strip(i).squares;
     for (std::int64_t j = squares.lo; j < squares.hi; j += 2) {
       const bool two = j + 1 < squares.hi;
-      if (two) push_scores(walk);
+      if (two) push_scores(walk, 1);
       const std::int64_t pairs_left = (squares.hi - j + 1) / 2;
       const std::int64_t halves_left = walk.values_halves - walk.values_half;
       push_values(walk, (halves_left + pairs_left - 1) / pairs_left);
-      push_scores(walk);
+      push_scores(walk, 0);
       walk.queue.deliver(0);
       walk.queue.spread_over((two ? 2 : 1) * T::kRows / 4);
-      soften(walk, i, j);
-      if (two) {
-        walk.queue.deliver(1);
-        soften(walk, i, j + 1);
-      }
+      soften(walk, i, {j, two ? j + 2 : j + 1});
       walk.queue.finish();
     }
   }
 
-  // Square j of strip i.
+  // One or two squares of strip i.
   template <typename Source>
-  void soften(Walk<Source>& walk, std::int64_t i, std::int64_t j) const {
+  void soften(Walk<Source>& walk, std::int64_t i, const KeyRange& squares) const {
     const TileStrip& strip = walk.strip(i);
     TileKeys& tile = walk.space.tiles[strip.row / T::kRows];
-    const Square<T> square{.scores = scores_of(walk.softened++, walk.space),
-                           .weights = weights_of(i, j, walk.space),
-                           .sums = walk.space.sums.data() + strip.row * T::kLanes};
-    const std::int64_t key = walk.source.keys().lo + j * kHalf;
-    std::int64_t r = 0;
-    if (walk.space.plain && tile.begun && key >= tile.all.lo && key + kHalf <= tile.all.hi) {
-      r = weigh_square(square, walk.space.aims.data() + strip.row, walk.queue);
+    Square<T> square{.scores = walk.space.s.data(),
+                     .weights = weights_of(i, squares.lo, walk.space),
+                     .sums = walk.space.sums.data() + strip.row * T::kLanes};
+    const std::int64_t key = walk.source.keys().lo;
+    std::int64_t done = 0;
+    if (walk.space.plain && tile.begun && key + squares.lo * kHalf >= tile.all.lo &&
+        key + squares.hi * kHalf <= tile.all.hi) {
+      done = weigh_squares(square, squares.size(), walk.space.aims.data() + strip.row, walk.queue);
     }
     const std::int64_t count = std::min<std::int64_t>(T::kRows, walk.rows - strip.row);
-    if (r == 0) tile.begun = true;
-    for (; r < count; ++r) {
-      if (r % 4 == 0) walk.queue.tick(NothingBetween{});
-      soften_row(walk, i, j, r, square);
-      const float max = walk.space.rows[strip.row + r].state.max;
-      tile.begun = tile.begun && max > -std::numeric_limits<float>::infinity();
+    for (std::int64_t j = squares.lo; j < squares.hi; ++j, square = square.next()) {
+      if (j > squares.lo) walk.queue.deliver(1);
+      for (std::int64_t r = std::min<std::int64_t>(done, T::kRows); r < count; ++r) {
+        if (r % 4 == 0) walk.queue.tick(NothingBetween{});
+        soften_row(walk, i, j, r, square);
+      }
+      done = std::max<std::int64_t>(done - T::kRows, 0);
     }
+    if (!tile.begun) tile.begun = all_begun(walk.space, strip.row, count);
+  }
+
+  // Do all rows have a shift?
+  static bool all_begun(const Space& space, std::int64_t row, std::int64_t count) {
+    return std::all_of(
+        space.rows.begin() + row, space.rows.begin() + row + count,
+        [](const TaskRow& r) { return r.state.max > -std::numeric_limits<float>::infinity(); });
   }
 
   // Row r of the tile, whatever its options; its shift moves if it has to.

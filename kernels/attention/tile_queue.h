@@ -70,10 +70,12 @@ class TileQueue {
       between(TileProduct<3>{});
     }
   }
-  /// Sums of all pieces before the last `finish`, and of `more` after it, are in memory afterwards.
+  /// Are the sums of all pieces before the last `finish`, and of `more` after it, in memory?
+  [[nodiscard]] bool delivered(std::int64_t more) const { return next_ > more; }
+  /// They are afterwards.
   void deliver(std::int64_t more) {
-    while (left_ > 0 && next_ <= more) step(NothingBetween{});
-    if (left_ == 0) settle();
+    while (left_ > 0 && !delivered(more)) step(NothingBetween{});
+    if (!delivered(more)) settle();
   }
   /// All steps that are left. Sums of the last piece stay in registers until the next step, or
   /// `settle`.
