@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "harness/variant.h"
@@ -43,6 +45,16 @@ struct AttentionAmxBf16 : Bf16LanesAvx512<kAmxRowBytes / 2> {
   static std::int64_t steps(std::int64_t head_dim) {
     constexpr std::int64_t kElements = Tiles::kStepDwords * kPair;
     return (head_dim + kElements - 1) / kElements * Tiles::kStepDwords;
+  }
+  static bool any_above(__m512 x, float limit) {
+    return _mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GT_OQ) != 0;
+  }
+  /// A register of words of weights.
+  static void scale_weights(std::uint32_t* p, __m512 by) {
+    const __m512i pairs = _mm512_loadu_si512(p);
+    const __m512 low = from_bf16_avx512(_mm512_castsi512_si256(pairs));
+    const __m512 high = from_bf16_avx512(_mm512_extracti64x4_epi64(pairs, 1));
+    _mm512_storeu_si512(p, to_pairs(_mm512_mul_ps(low, by), _mm512_mul_ps(high, by)));
   }
 };
 

@@ -23,6 +23,7 @@ class KeyBlocks : public BlockSoftmax<T> {
  public:
   using Space = AttentionWorkspace<T>;
   using Tiles = typename T::Tiles;
+  static constexpr std::int64_t kTaskBytes = kPrefillTaskBytes;
 
   /// `p` outlives it.
   explicit KeyBlocks(const AttentionProblem& p) : BlockSoftmax<T>(p) {}

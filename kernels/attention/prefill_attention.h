@@ -4,12 +4,12 @@
 // Included inside a `#pragma GCC target` region; T is the instruction set's policy (lanes_avx512.h,
 // lanes_avx2.h), which names the registers, the words of the products and how operands are packed.
 //
-// A task is up to 2048 rows of one KV head (at head_dim 128). Its thread packs K and V a block of
-// 256 or 512 keys at a time, so that what is packed is still in L2 when it is used and memory does
-// not grow with the problem, and takes the rows through the block as Blocks orders it: key_blocks.h
-// 192 rows at a time, scores for the whole block (K's panel stays in L1 while the rows pass),
-// weights in place, then P·V, which rescales o as it loads it; tile_pipeline.h those three at once
-// for different rows. Every tile of rows visits only the panels that one of its rows sees.
+// A task is up to 2048 rows of one KV head (at head_dim 128; 1024 on AMX). Its thread packs K and V
+// a block of 256 or 512 keys at a time, so that what is packed is still in L2 when it is used and
+// memory does not grow with the problem, and takes the rows through the block as Blocks orders it:
+// key_blocks.h 192 rows at a time, scores for the whole block (K's panel stays in L1 while the rows
+// pass), weights in place, then P·V, which rescales o as it loads it; tile_pipeline.h those three
+// at once for different rows. Every tile of rows visits only the panels that one of its rows sees.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +35,7 @@ class PrefillAttention : public Prepared {
  public:
   PrefillAttention(const AttentionProblem& p, const ThreadPool& pool)
       : p_(p),
-        blocks_(p, pool.size(), T::kPanel, T::kRows),
+        blocks_(p, pool.size(), T::kPanel, T::kRows, Blocks::kTaskBytes),
         key_blocks_(p_),
         ends_(p_, key_blocks_) {
     for (int thread = 0; thread < blocks_.threads(); ++thread) {
@@ -74,6 +74,7 @@ class PrefillAttention : public Prepared {
                     {key, std::min(key + step, block.keys.hi)});
         key_blocks_.visit_all(block.rows(), packed, tiles, space);
       }
+      key_blocks_.end(block.rows(), space);
       ends_.finish(call, block, scales.v, space);
     }
   }

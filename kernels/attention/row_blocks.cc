@@ -7,9 +7,6 @@ namespace {
 
 // Decode: one pass over a KV head serves all rows of a task.
 constexpr std::int64_t kDecodeRows = 192;
-// Prefill: packing a block of keys costs as much as the products of some 20 rows, so a task has as
-// many rows as this much of q and o, in fp32.
-constexpr std::int64_t kPrefillBytes = 2 << 20;
 constexpr std::int64_t kMaxRows = 4096;
 constexpr std::int64_t kMinRows = 24;
 // Below so many multiply-adds a second thread does not pay: 14 µs alone, 20 µs shared at 2^18.
@@ -48,19 +45,20 @@ std::int64_t keys_per_block(const AttentionProblem& problem) {
   return !problem.decode() && problem.seq_kv >= kLongKeys ? kLongBlock : kShortBlock;
 }
 
-RowBlocks::RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile)
+RowBlocks::RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile,
+                     std::int64_t task_bytes)
     : p_(problem), panel_(panel), group_(p_.group()), threads_(threads) {
   const bool one_part = !p_.decode() || p_.seq_kv < 2 * kMinPartKeys;
   if (one_part && multiply_adds(p_) < kWorthSharing) threads_ = 1;
-  choose_rows(row_tile);
+  choose_rows(row_tile, task_bytes);
   tasks_per_head_ = blocks_of_head(p_.seq_q);
   rows_tasks_ = p_.batch * p_.heads_kv * tasks_per_head_;
   choose_parts();
 }
 
-void RowBlocks::choose_rows(int row_tile) {
+void RowBlocks::choose_rows(int row_tile, std::int64_t task_bytes) {
   const std::int64_t fitting =
-      kPrefillBytes / (4 * std::max<std::int64_t>(p_.head_dim + p_.head_dim_v, 1));
+      task_bytes / (4 * std::max<std::int64_t>(p_.head_dim + p_.head_dim_v, 1));
   rows_ = p_.decode() ? kDecodeRows : std::clamp(fitting, kMinRows, kMaxRows);
   rows_ = divide_up(rows_, row_tile) * row_tile;
   // Fewer, longer tasks pack less; but every thread shall have as much to do as the others. Under a

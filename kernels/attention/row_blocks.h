@@ -23,6 +23,10 @@ struct RowBlock {
   [[nodiscard]] std::int64_t rows() const { return heads * queries; }
 };
 
+/// Prefill: packing a block of keys costs as much as the products of some 20 rows, so a task has as
+/// many rows as this much of q and o, in fp32.
+inline constexpr std::int64_t kPrefillTaskBytes = 2 << 20;
+
 /// Keys per block of the online softmax: a function of the problem alone, since the variant's
 /// declared arithmetic names it.
 std::int64_t keys_per_block(const AttentionProblem& problem);
@@ -31,8 +35,10 @@ std::int64_t keys_per_block(const AttentionProblem& problem);
 /// than the longest leave some numbers empty.
 class RowBlocks {
  public:
-  /// `panel`: keys per packed panel; `row_tile`: rows per register tile.
-  RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile);
+  /// `panel`: keys per packed panel; `row_tile`: rows per register tile; `task_bytes`: of q and o
+  /// of a task in prefill.
+  RowBlocks(const AttentionProblem& problem, int threads, std::int64_t panel, int row_tile,
+            std::int64_t task_bytes = kPrefillTaskBytes);
 
   /// How many of the pool's threads are worth waking.
   [[nodiscard]] int threads() const { return threads_; }
@@ -46,7 +52,7 @@ class RowBlocks {
   bool block(std::int64_t task, const AttentionTables& tables, RowBlock& block) const;
 
  private:
-  void choose_rows(int row_tile);
+  void choose_rows(int row_tile, std::int64_t task_bytes);
   void even_out_rows(int row_tile);
   void choose_parts();
   [[nodiscard]] std::int64_t blocks_of_head(std::int64_t seq_q) const;

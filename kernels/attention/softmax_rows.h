@@ -39,29 +39,6 @@ float mask_panels(const KeyRange& range, std::int64_t block, float* s, std::int6
   return T::reduce_max(top);
 }
 
-/// The largest of s[first … last), −∞ if there is none. first: a multiple of the panel, last: of a
-/// register.
-template <typename T>
-float max_panels(const float* s, std::int64_t first, std::int64_t last) {
-  using Reg = typename T::Reg;
-  Reg most[T::kColumns];
-#pragma GCC unroll 4
-  for (int c = 0; c < T::kColumns; ++c) {
-    most[c] = T::V::set1(-std::numeric_limits<float>::infinity());
-  }
-  std::int64_t j = first;
-  for (; j + T::kPanel <= last; j += T::kPanel) {
-#pragma GCC unroll 4
-    for (int c = 0; c < T::kColumns; ++c) {
-      most[c] = T::V::max(most[c], T::load_floats(s + j + c * T::kLanes));
-    }
-  }
-  for (; j < last; j += T::kLanes) most[0] = T::V::max(most[0], T::load_floats(s + j));
-#pragma GCC unroll 4
-  for (int c = 1; c < T::kColumns; ++c) most[0] = T::V::max(most[0], most[c]);
-  return T::reduce_max(most[0]);
-}
-
 /// Turns q·k of keys block + first … block + last − 1, at s[first …], into logits in place, −∞
 /// where the row does not see the key, and returns the largest. k_scale, if any: per key from the
 /// block's first. first, last: multiples of a register.
@@ -102,11 +79,6 @@ float apply_terms(const LogitTerms& terms, const float* k_scale, std::int64_t bl
   return T::reduce_max(most);
 }
 
-/// What `weigh` does between panels unless told.
-struct NothingBetween {
-  void operator()() const {}
-};
-
 /// C registers of weights in place of s[j …], added to sum; as `weigh`.
 template <typename T, int C>
 inline __attribute__((always_inline)) void weigh_registers(float* s, std::int64_t j,
@@ -128,11 +100,11 @@ inline __attribute__((always_inline)) void weigh_registers(float* s, std::int64_
 
 /// Replaces s[first … last) by weights 2^(s·factor − shift), as operands of value_tile (kPair
 /// weights per dword, those of s[j] in dword j / kPair), and returns their sum before rounding.
-/// v_scale, if any, multiplies what is stored. between() is called after every panel, whole or not.
-/// first: a multiple of the panel, last: of kPair registers.
-template <typename T, typename Between = NothingBetween>
+/// v_scale, if any, multiplies what is stored. first: a multiple of the panel, last: of kPair
+/// registers.
+template <typename T>
 float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float shift,
-            const float* v_scale, const Between& between = {}) {
+            const float* v_scale) {
   using V = typename T::V;
   using Reg = typename T::Reg;
   const Reg scale = V::set1(factor);
@@ -143,13 +115,9 @@ float weigh(float* s, std::int64_t first, std::int64_t last, float factor, float
   std::int64_t j = first;
   for (; j + T::kPanel <= last; j += T::kPanel) {
     weigh_registers<T, T::kColumns>(s, j, scale, minus_shift, v_scale, sum);
-    between();
   }
-  if (j < last) {
-    for (; j < last; j += T::kPair * T::kLanes) {
-      weigh_registers<T, T::kPair>(s, j, scale, minus_shift, v_scale, sum);
-    }
-    between();
+  for (; j < last; j += T::kPair * T::kLanes) {
+    weigh_registers<T, T::kPair>(s, j, scale, minus_shift, v_scale, sum);
   }
 #pragma GCC unroll 4
   for (int c = 1; c < T::kColumns; ++c) sum[0] = V::add(sum[0], sum[c]);

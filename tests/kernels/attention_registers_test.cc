@@ -27,7 +27,7 @@ TEST(AttentionRegisters, HotTilesDoNotSpill) {
 TEST(AttentionRegisters, WeightsBesideTilesDoNotSpill) {
   if (const std::string reason = spills_not_countable(); !reason.empty()) GTEST_SKIP() << reason;
   constexpr std::array<const char*, 1> kLoop = {
-      "weigh<pareto::AttentionAmxBf16<pareto::AmxNative>"};
+      "weigh_squares<pareto::AttentionAmxBf16<pareto::AmxNative>"};
   const std::map<std::string, int> spills = spills_of(kLoop);
   EXPECT_EQ(spills.size(), 1U);
   for (const auto& [name, count] : spills) EXPECT_EQ(count, 0) << name;
