@@ -49,6 +49,14 @@ struct AttentionAmxBf16 : Bf16LanesAvx512<kAmxRowBytes / 2> {
   static bool any_above(__m512 x, float limit) {
     return _mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GT_OQ) != 0;
   }
+  /// As store_weights; returns sums of the pairs as rounded.
+  __attribute__((always_inline)) static __m512 store_summed(std::uint32_t* p, const Reg (&x)[2]) {
+    constexpr int kOnes = 0x3f803f80;
+    const __m512i pairs = to_pairs(x[0], x[1]);
+    _mm512_storeu_si512(p, pairs);
+    return _mm512_dpbf16_ps(_mm512_setzero_ps(), reinterpret_cast<__m512bh>(pairs),
+                            reinterpret_cast<__m512bh>(_mm512_set1_epi32(kOnes)));
+  }
   /// A register of words of weights.
   static void scale_weights(std::uint32_t* p, __m512 by) {
     const __m512i pairs = _mm512_loadu_si512(p);

@@ -32,8 +32,17 @@ struct RowAim {
   float minus_shift = 0;
 };
 
-/// One square of a tile: scores [tile rows][kKeys], weights [tile rows][kKeys] in words, and sums
-/// of the weights of each row so far [tile rows][lanes].
+/// Sums of a row's weights, per lane: as they are, for LSE, and as P·V has them, for o. Weights of
+/// which one outweighs all others are 1 only by chance, and rounded; divided by the sum of rounded
+/// weights o is as exact as if it were.
+template <typename T>
+struct WeightSums {
+  typename T::Reg exact;
+  typename T::Reg rounded;
+};
+
+/// One square of a tile: scores [tile rows][kKeys], weights [tile rows][kKeys] in words, and
+/// WeightSums of each row so far [tile rows][2][lanes].
 template <typename T>
 struct Square {
   static constexpr std::int64_t kKeys = std::int64_t{T::kPair} * T::kLanes;
@@ -46,10 +55,10 @@ struct Square {
   [[nodiscard]] Square next() const {
     return {scores + T::kRows * kKeys, weights + T::kRows * T::kLanes, sums};
   }
-  /// Weights of row r, times v_scale if given; returns their sums per lane, before rounding and
-  /// v_scale.
-  __attribute__((always_inline)) typename T::Reg weigh(std::int64_t r, const RowAim& aim,
-                                                       const float* v_scale) const {
+  /// Weights of row r, times v_scale if given; returns their sums before v_scale, with which none
+  /// are rounded.
+  __attribute__((always_inline)) WeightSums<T> weigh(std::int64_t r, const RowAim& aim,
+                                                     const float* v_scale) const {
     using V = typename T::V;
     const auto factor = V::set1(aim.factor);
     const auto minus_shift = V::set1(aim.minus_shift);
@@ -58,17 +67,18 @@ struct Square {
         exp2_vector<T::kExpDegree, V>(V::fma(T::load_floats(s), factor, minus_shift)),
         exp2_vector<T::kExpDegree, V>(V::fma(T::load_floats(s + T::kLanes), factor, minus_shift))};
     const auto sum = V::add(p[0], p[1]);
-    if (v_scale != nullptr) {
-      p[0] = V::mul(p[0], T::load_floats(v_scale));
-      p[1] = V::mul(p[1], T::load_floats(v_scale + T::kLanes));
-    }
+    if (v_scale == nullptr) return {sum, T::store_summed(weights + r * T::kLanes, p)};
+    p[0] = V::mul(p[0], T::load_floats(v_scale));
+    p[1] = V::mul(p[1], T::load_floats(v_scale + T::kLanes));
     T::store_weights(weights + r * T::kLanes, p);
-    return sum;
+    return {sum, sum};
   }
-  __attribute__((always_inline)) void add(std::int64_t r, typename T::Reg sum) const {
-    float* to = sums + r * T::kLanes;
-    T::store_floats(to, T::V::add(T::load_floats(to), sum));
+  __attribute__((always_inline)) void add(std::int64_t r, const WeightSums<T>& sum) const {
+    float* to = sums_of(r);
+    T::store_floats(to, T::V::add(T::load_floats(to), sum.exact));
+    T::store_floats(to + T::kLanes, T::V::add(T::load_floats(to + T::kLanes), sum.rounded));
   }
+  [[nodiscard]] float* sums_of(std::int64_t r) const { return sums + r * 2 * T::kLanes; }
 };
 
 /// Four rows from row r on by the shifts that they have.
@@ -77,7 +87,7 @@ struct PlainRows {
   const Square<T>& square;
   const RowAim* aims;
   std::int64_t r;
-  typename T::Reg (&sums)[4];
+  WeightSums<T> (&sums)[4];
 
   template <int kRow>
   __attribute__((always_inline)) void operator()(TileProduct<kRow> /*after*/) const {
@@ -95,12 +105,12 @@ __attribute__((noinline)) std::int64_t weigh_squares(Square<T> square, std::int6
   std::int64_t done = 0;
   for (;;) {
     for (std::int64_t r = 0; r < T::kRows; r += 4) {
-      typename T::Reg sums[4];
+      WeightSums<T> sums[4];
       steps.tick(PlainRows<T>{square, aims, r, sums});
       // In this order what is not a number is passed over.
       auto most = T::V::set1(0.0F);
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) most = T::V::max(sums[i], most);
+      for (int i = 0; i < 4; ++i) most = T::V::max(sums[i].exact, most);
       if (T::any_above(most, kTwoWeights)) {
         queue = steps;
         return done;

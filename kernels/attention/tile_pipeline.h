@@ -44,7 +44,7 @@ class TilePipeline : public BlockSoftmax<T> {
   static constexpr std::int64_t kTaskBytes = kPrefillTaskBytes / 2;
   struct Space : AttentionWorkspace<T> {
     AlignedBuffer<RowAim> aims;            ///< [rows]
-    AlignedBuffer<float> sums;             ///< [rows][lanes]: of weights
+    AlignedBuffer<float> sums;             ///< [rows]: WeightSums
     AlignedBuffer<std::uint32_t> weights;  ///< [2][squares of a strip][tile rows][kStepDwords]
     AlignedBuffer<TilePiece> pieces;
     AlignedBuffer<float> nowhere;
@@ -63,7 +63,7 @@ class TilePipeline : public BlockSoftmax<T> {
     rows = this->whole_tiles(rows);
     space.s = AlignedBuffer<float>(kScores * kSquareFloats);
     space.aims = AlignedBuffer<RowAim>(rows);
-    space.sums = AlignedBuffer<float>(rows * T::kLanes);
+    space.sums = AlignedBuffer<float>(rows * 2 * T::kLanes);
     space.weights = AlignedBuffer<std::uint32_t>(2 * kStripSquares * kSquareWeights);
     space.pieces = AlignedBuffer<TilePiece>(v_halves_ + 2);
     space.nowhere = AlignedBuffer<float>(kHalf);
@@ -85,7 +85,11 @@ class TilePipeline : public BlockSoftmax<T> {
   /// After the last.
   void end(std::int64_t rows, Space& space) const {
     for (std::int64_t r = 0; r < rows; ++r) {
-      space.rows[r].state.sum = T::reduce_add(T::load_floats(space.sums.data() + r * T::kLanes));
+      const float* sums = space.sums.data() + r * 2 * T::kLanes;
+      const float exact = T::reduce_add(T::load_floats(sums));
+      const float rounded = T::reduce_add(T::load_floats(sums + T::kLanes));
+      space.rows[r].state.sum = exact;
+      if (exact < kFar * rounded) scale_o(exact / rounded, r, space);
     }
   }
 
@@ -116,6 +120,8 @@ class TilePipeline : public BlockSoftmax<T> {
   static constexpr std::int64_t kScores = 2;  ///< squares of scores under way
   static constexpr std::int64_t kSquareFloats = T::kRows * kHalf;
   static constexpr std::int64_t kSquareWeights = std::int64_t{T::kRows} * Tiles::kStepDwords;
+  // Sums differ by rounding alone, unless one of them is 0 or not a number.
+  static constexpr float kFar = 2;
   static_assert(kHalf == Square<T>::kKeys && T::kPanel == 2 * kHalf && T::kRows % 4 == 0);
 
   /// One call of visit_all.
@@ -246,7 +252,7 @@ class TilePipeline : public BlockSoftmax<T> {
     TileKeys& tile = walk.space.tiles[strip.row / T::kRows];
     Square<T> square{.scores = walk.space.s.data(),
                      .weights = weights_of(i, squares.lo, walk.space),
-                     .sums = walk.space.sums.data() + strip.row * T::kLanes};
+                     .sums = walk.space.sums.data() + strip.row * 2 * T::kLanes};
     const std::int64_t key = walk.source.keys().lo;
     std::int64_t done = 0;
     if (walk.space.plain && tile.begun && key + squares.lo * kHalf >= tile.all.lo &&
@@ -292,7 +298,7 @@ class TilePipeline : public BlockSoftmax<T> {
       row.state.max = rise < 128 ? max + std::ceil(rise) : most;
       aim.minus_shift = -row.state.max;
       if (max > -std::numeric_limits<float>::infinity()) {
-        scale_row(exp2_once<T>(max - row.state.max), walk, i, j, r, square.sums + r * T::kLanes);
+        scale_row(exp2_once<T>(max - row.state.max), walk, i, j, r, square.sums_of(r));
       }
     }
     square.add(r, square.weigh(r, {factor, aim.minus_shift},
@@ -305,13 +311,19 @@ class TilePipeline : public BlockSoftmax<T> {
                  float* sums) const {
     const TileStrip& strip = walk.strip(i);
     const auto by = T::V::set1(factor);
-    float* o = o_of(strip.row + r, walk.space);
-    for (std::int64_t c = 0; c < this->p_.head_dim_v; c += T::kLanes) {
-      T::store_floats(o + c, T::V::mul(by, T::load_floats(o + c)));
-    }
+    scale_o(factor, strip.row + r, walk.space);
     T::store_floats(sums, T::V::mul(by, T::load_floats(sums)));
+    T::store_floats(sums + T::kLanes, T::V::mul(by, T::load_floats(sums + T::kLanes)));
     for (std::int64_t k = strip.squares.lo; k < j; ++k) {
       T::scale_weights(weights_of(i, k, walk.space) + r * Tiles::kStepDwords, by);
+    }
+  }
+
+  void scale_o(float factor, std::int64_t r, Space& space) const {
+    const auto by = T::V::set1(factor);
+    float* o = o_of(r, space);
+    for (std::int64_t c = 0; c < this->p_.head_dim_v; c += T::kLanes) {
+      T::store_floats(o + c, T::V::mul(by, T::load_floats(o + c)));
     }
   }
 
