@@ -7,7 +7,7 @@
 // Bottleneck: at head_dim 128 the latency of tile loads, which hides behind two or three steps at
 // most; at smaller head_dim the exponentials.
 // Layout: as avx512_bf16, d padded to multiples of 32. One core of a Xeon with other work beside,
-// 4096 keys, head_dim 128: 893 GFLOP/s, 38 % of the AMX ceiling.
+// 4096 keys, head_dim 128: 832 GFLOP/s, 36 % of the AMX ceiling.
 #include "kernels/attention/amx_bf16.h"
 
 #include "kernels/attention/bf16_products.h"
