@@ -1,8 +1,8 @@
 // bf16 products with AMX, fp32 sums that flush subnormals.
 //
 // Idea: as amx_int8, with two bf16 per dword.
-// Bottleneck: L2, which gives x to the tiles and takes W from L3. One core of a Xeon with other work
-// beside: 2048^3 1336 GFLOP/s, 57 % of the ceiling, 2.1 times oneDNN; 512x4096x4096 1275.
+// Bottleneck: L2, which gives x to the tiles and takes W from L3. One core of a Xeon with other
+// work beside: 2048^3 1336 GFLOP/s, 57 % of the ceiling, 2.1 times oneDNN; 512x4096x4096 1275.
 // Layout: amx_gemm.h, tile_amx.h.
 #include "kernels/qgemm/amx_bf16.h"
 
