@@ -7,6 +7,7 @@
 // Bottleneck: tile loads from L1 and L2; decoding, below some 128 rows.
 // Layout: W as dequant_panels.h, decoded as tile_amx.h.
 #include "kernels/qgemm/amx_dequant.h"
+#include "kernels/qgemm/bf16_x.h"
 
 namespace pareto {
 namespace {
@@ -24,14 +25,6 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  const QgemmProblem p = QgemmProblem::from(problem);
-  if (p.x_kind == XKind::kFloat && p.x_dtype != DType::kBf16) {
-    return "dtype " + problem.word("dtype") + ": only bf16";
-  }
-  return "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "amx_bf16_dequant",
@@ -41,7 +34,7 @@ const Registration registration{{
     .limits = {{.key = "scheme",
                 .values = {"w4a16_g128", "w4a16_g32", "w4a16_asym_g128", "nf4_g64", "mxfp4",
                            "mxfp6_e2m3", "mxfp6_e3m2", "nvfp4", "fp8_e4m3", "fp8_e5m2", "mxfp8"}}},
-    .declines = declines,
+    .declines = declines_but_bf16_x,
     .arithmetic = arithmetic,
     .prepare = prepare_amx_dequant<AmxNative>,
     .unit = "amx_bf16",

@@ -125,10 +125,11 @@ class AmxGemm {
     Worker(AmxGemm& gemm, const std::byte* w, const Epilogue& epilogue, std::byte* workspace)
         : gemm_(gemm),
           w_(w),
-          epilogue_(gemm.for_large_y(epilogue)),
+          epilogue_(epilogue),
           unpacked_(workspace),
           parts_(unpacked_ + gemm.unpacked_bytes()),
           kept_(parts_ + 2 * gemm.tile_bytes()) {
+      epilogue_.past_caches = goes_past_caches(epilogue.y);
       amx_.configure(amx_shapes(gemm.height_));
     }
     ~Worker() {
@@ -241,17 +242,6 @@ class AmxGemm {
   // A thread that shares its strips with no other fills a block of them just before its use, in the
   // place of the block before, which is still in L2.
   [[nodiscard]] bool owns_strips() const { return grid_.columns == 1; }
-  // A y that L2 cannot hold would drive x out of it, and to read its lines before they are written
-  // takes as long as half of the products (2048^3: 900 GFLOP/s, past the caches 1550).
-  [[nodiscard]] Epilogue for_large_y(Epilogue epilogue) const {
-    const Tensor& y = epilogue.y;
-    const std::int64_t row_bytes = N_ * std::int64_t{sizeof(float)};
-    epilogue.past_caches = y.dtype == DType::kF32 && row_bytes % 64 == 0 &&
-                           reinterpret_cast<std::uintptr_t>(y.data) % 64 == 0 &&
-                           M_ * row_bytes > l2_bytes();
-    return epilogue;
-  }
-
   // Of 8 KiB: the same steps of all strips shall not fall into the same sets of L2.
   static std::int64_t odd_multiple(std::int64_t bytes) {
     constexpr std::int64_t kUnit = 8 << 10;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "harness/variant.h"
+#include "kernels/qgemm/bf16_x.h"
 #include "kernels/qgemm/coded_gemm_avx512.h"
 #include "reference/qgemm.h"
 
@@ -56,14 +57,6 @@ Arithmetic arithmetic(const Problem& /*problem*/) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  const QgemmProblem p = QgemmProblem::from(problem);
-  if (p.x_kind == XKind::kFloat && p.x_dtype != DType::kBf16) {
-    return "dtype " + problem.word("dtype") + ": only bf16";
-  }
-  return "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_bf16_bytes",
@@ -72,7 +65,7 @@ const Registration registration{{
     .limits = {{.key = "scheme",
                 .values = {"fp8_e4m3", "fp8_e5m2", "fp8_e4m3_block128", "mxfp8", "mxfp6_e2m3",
                            "mxfp6_e3m2"}}},
-    .declines = declines,
+    .declines = declines_but_bf16_x,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "dot_bf16",

@@ -6,6 +6,7 @@
 // errors add up where x is positive (RMS 1.5 to 3 times what independent roundings give).
 // Bottleneck: dot units at large M, decoding at small M.
 // Layout: dequant_panels.h; x strips [K/2][≤ 12][2] bf16.
+#include "kernels/qgemm/bf16_x.h"
 #include "kernels/qgemm/dequant_gemm_avx512.h"
 
 namespace pareto {
@@ -24,14 +25,6 @@ Arithmetic arithmetic(const Problem& problem) {
   return a;
 }
 
-std::string declines(const Problem& problem) {
-  const QgemmProblem p = QgemmProblem::from(problem);
-  if (p.x_kind == XKind::kFloat && p.x_dtype != DType::kBf16) {
-    return "dtype " + problem.word("dtype") + ": only bf16";
-  }
-  return "";
-}
-
 const Registration registration{{
     .op = "qgemm",
     .name = "avx512_bf16_dequant",
@@ -40,7 +33,7 @@ const Registration registration{{
     .limits = {{.key = "scheme",
                 .values = {"mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "nvfp4", "fp8_e4m3", "fp8_e5m2",
                            "mxfp8"}}},
-    .declines = declines,
+    .declines = declines_but_bf16_x,
     .arithmetic = arithmetic,
     .prepare = prepare,
     .unit = "dot_bf16",

@@ -35,7 +35,6 @@ inline constexpr std::int64_t kAmxSumRowBytes = std::int64_t{kAmxColumns} * 4;
 
 /// Which product: s8 into int32, or bf16 into fp32.
 struct AmxS8 {
-  static constexpr int kPerDword = 4;
   template <int kC, int kA, int kB, typename Amx>
   static void dot(Amx& amx) {
     amx.template dot_s8<kC, kA, kB>();
@@ -43,7 +42,6 @@ struct AmxS8 {
   static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
 };
 struct AmxBf16 {
-  static constexpr int kPerDword = 2;
   template <int kC, int kA, int kB, typename Amx>
   static void dot(Amx& amx) {
     amx.template dot_bf16<kC, kA, kB>();

@@ -188,15 +188,7 @@ inline void pack_token_steps(const Tensor& x, std::int64_t m, std::int64_t K, st
                      reinterpret_cast<std::byte*>(out));
 }
 
-/// Would y, where rows are whole lines of fp32, drive x out of L2? To read its lines before they
-/// are written takes longer than to store them past the caches, which ends with a fence.
-inline bool goes_past_caches(const Tensor& y) {
-  const std::int64_t row_bytes = y.shape[1] * std::int64_t{sizeof(float)};
-  return y.dtype == DType::kF32 && row_bytes % 64 == 0 &&
-         reinterpret_cast<std::uintptr_t>(y.data) % 64 == 0 && y.shape[0] * row_bytes > l2_bytes();
-}
-
-/// As finish_sums, for such a y.
+/// As finish_sums, for a y that goes past the caches.
 template <typename V>
 void finish_past_caches(const SparseEpilogue& e, std::int64_t m, std::int64_t tokens,
                         std::int64_t n, std::int64_t rows, const float* c, int stride) {
